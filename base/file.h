@@ -1,0 +1,17 @@
+// file: whole-file reads and atomic writes.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace fairlead::base {
+
+// The whole of `path`; refuses files over `limit_bytes` so that a wrong path cannot eat the machine.
+Result<std::string> read_file(const std::string& path, std::size_t limit_bytes = std::size_t{256} << 20);
+
+// Readers see the old content or the new, never a part: temporary file in the same directory, then rename(2).
+Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode = 0644);
+
+}  // namespace fairlead::base

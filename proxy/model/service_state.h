@@ -1,0 +1,87 @@
+// ServiceState: everything a dataplane needs to know about one Service, with every Kubernetes rule already applied.
+// A dataplane never looks at a Kubernetes object; two equal ServiceStates program the same kernel state.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "kube/objects.h"
+#include "net/ip.h"
+
+namespace fairlead::proxy::model {
+
+using kube::Key;
+using kube::Protocol;
+
+struct Endpoint {
+  net::Ip address;
+  std::uint16_t port = 0;
+  bool local = false;  // runs on this node
+  auto operator<=>(const Endpoint&) const = default;
+};
+
+enum class FrontendKind : std::uint8_t { ClusterIp, NodePort, ExternalIp, LoadBalancerIp };
+std::string_view to_string(FrontendKind kind);
+
+// Which of PortState's endpoint sets a frontend sends to.
+enum class Pool : std::uint8_t { Cluster, Local };
+// What a client sees when that set is empty: connection refused, or silence.
+enum class WhenEmpty : std::uint8_t { Reject, Drop };
+
+struct Frontend {
+  FrontendKind kind = FrontendKind::ClusterIp;
+  net::Ip address;         // unset (::) for NodePort: any address of the node that takes NodePort traffic
+  std::uint16_t port = 0;  // service port, or the node port
+  Pool pool = Pool::Cluster;
+  WhenEmpty when_empty = WhenEmpty::Reject;
+  bool masquerade = false;  // packets get the node's address as their source
+  auto operator<=>(const Frontend&) const = default;
+};
+
+// One port of a Service in one family.
+struct PortState {
+  std::string name;
+  Protocol protocol = Protocol::Tcp;
+  net::Family family = net::Family::V4;
+  std::vector<Frontend> frontends;          // sorted
+  std::vector<Endpoint> cluster_endpoints;  // sorted, no duplicates
+  std::vector<Endpoint> local_endpoints;    // sorted, no duplicates; empty unless a frontend uses Pool::Local
+  bool operator==(const PortState&) const = default;
+
+  const std::vector<Endpoint>& pool(Pool which) const {
+    return which == Pool::Cluster ? cluster_endpoints : local_endpoints;
+  }
+};
+
+// Endpoints by distinct address over all ports, for people.
+struct EndpointCounts {
+  std::uint32_t local = 0;  // ready and on this node
+  std::uint32_t ready = 0;
+  std::uint32_t total = 0;
+  bool operator==(const EndpointCounts&) const = default;
+};
+
+struct ServiceState {
+  Key key;
+  kube::ServiceType type = kube::ServiceType::ClusterIp;
+  std::vector<PortState> ports;  // empty: the Service exists and yields nothing (headless, ExternalName)
+  EndpointCounts counts;
+  bool operator==(const ServiceState&) const = default;
+};
+
+std::ostream& operator<<(std::ostream& out, const Endpoint& endpoint);
+std::ostream& operator<<(std::ostream& out, const Frontend& frontend);
+std::ostream& operator<<(std::ostream& out, const PortState& port);
+std::ostream& operator<<(std::ostream& out, const ServiceState& state);
+
+// What happened to services since the last batch, by key. A key is in one of the two lists, once.
+struct Changes {
+  std::vector<ServiceState> upserted;
+  std::vector<Key> deleted;
+  bool empty() const { return upserted.empty() && deleted.empty(); }
+  bool operator==(const Changes&) const = default;
+};
+
+}  // namespace fairlead::proxy::model

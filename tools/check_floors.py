@@ -35,6 +35,7 @@ HEAVY = {
     "yaml-cpp/": ["kube/yaml.cc"],
     "CLI/": ["agent/options.cc", "ctl/options.cc"],
     "curl/": ["kube/http.cc", "ctl/http.cc"],
+    "event2/": ["base/loop.cc", "agent/http_server.cc", "tests/apiserver/"],
     "prometheus/": ["agent/metrics.cc"],
     "nghttp2/": ["tests/apiserver/"],
     "libnftnl/": ["net/nft/"],

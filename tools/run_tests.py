@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Runs the checks, the unit tests and the datapath tests of a build directory, in parallel, and counts.
+
+Closes with "N passed, N failed, N skipped"; exit 1 when anything failed or nothing ran. A skip is printed with its
+reason. What a test leaves behind (namespaces, cgroups, mounts) is itself a failed test.
+"""
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TIMEOUT_S = 600
+DATAPATH_SHARDS = 3
+
+
+@dataclasses.dataclass
+class Job:
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    gtest: bool = True
+
+
+@dataclasses.dataclass
+class Outcome:
+    name: str
+    seconds: float
+    passed: int = 0
+    skipped: list[str] = dataclasses.field(default_factory=list)
+    failed: list[str] = dataclasses.field(default_factory=list)
+    output: str = ""
+
+
+def run(job: Job) -> Outcome:
+    start = time.monotonic()
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        command = job.command + ([f"--gtest_output=json:{report.name}"] if job.gtest else [])
+        # A group of its own, so that a test which hangs is ended together with what it started.
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **job.environment}, text=True, errors="replace",
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        try:
+            output, _ = process.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output = process.communicate()[0] + f"\nkilled after {TIMEOUT_S} s\n"
+        outcome = Outcome(job.name, time.monotonic() - start, output=output)
+        text = pathlib.Path(report.name).read_text() if job.gtest else ""
+    if not job.gtest:
+        if process.returncode == 0:
+            outcome.passed = 1
+        else:
+            outcome.failed = [job.name]
+        return outcome
+    for suite in json.loads(text)["testsuites"] if text else []:
+        for case in suite["testsuite"]:
+            count(outcome, f'{suite["name"]}.{case["name"]}', case)
+    if process.returncode != 0 and not outcome.failed:
+        unfinished = last_started(output) or job.name
+        outcome.failed.append(f"{unfinished} (process ended with {process.returncode})")
+    return outcome
+
+
+def count(outcome: Outcome, name: str, case: dict) -> None:
+    if case["status"] != "RUN":
+        return  # another shard's, or filtered out
+    if case.get("failures"):
+        outcome.failed.append(name)
+    elif case["result"] == "SKIPPED":
+        reason = re.search(rf"\[ RUN      \] {re.escape(name)}\n(.*?)\[  SKIPPED \]", outcome.output, re.S)
+        outcome.skipped.append(f"{name}: " + " ".join((reason.group(1) if reason else "no reason given").split()))
+    else:
+        outcome.passed += 1
+
+
+def last_started(output: str) -> str | None:
+    started = re.findall(r"\[ RUN      \] (\S+)", output)
+    return started[-1] if started else None
+
+
+def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
+    found: list[Job] = []
+    only = ["--gtest_filter=" + (wanted if "*" in wanted else f"*{wanted}*")] if wanted else []
+    # A sanitizer's report is a failure, also in a program that a test starts.
+    sanitizers = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
+                  "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+                  "FAIRLEAD_BUILD_DIR": str(build.resolve())}
+    for binary in sorted((build / "tests" / "datapath").glob("*_tests")):
+        shards = DATAPATH_SHARDS if binary.name == "datapath_tests" and not wanted else 1
+        for shard in range(shards):
+            name = f"{binary.name} {shard + 1}/{shards}" if shards > 1 else binary.name
+            split = {"GTEST_TOTAL_SHARDS": str(shards), "GTEST_SHARD_INDEX": str(shard)}
+            found.append(Job(name, [str(binary.resolve()), *only], {**sanitizers, **split}))
+    for binary in sorted((build / "tests" / "unit").glob("*_tests")):
+        found.append(Job(binary.name, [str(binary.resolve()), *only], sanitizers))
+    if not wanted:
+        found.append(Job("floors", ["tools/check_floors.py"], {}, gtest=False))
+        found.append(Job("docs", ["tools/check_docs.py"], {}, gtest=False))
+        found.append(Job("shell", ["shellcheck", "dev", ".ci/run"], {}, gtest=False))
+    return found
+
+
+def footprint() -> set[str]:
+    """What tests could leave behind on this machine."""
+    netns = {f"namespace {p.name}" for p in pathlib.Path("/run/netns").glob("*")}
+    mounts = {f"mount {line.split()[1]}" for line in pathlib.Path("/proc/mounts").read_text().splitlines()}
+    unified = pathlib.Path("/sys/fs/cgroup/unified")
+    groups = {f"cgroup {p}" for p in (unified if unified.is_dir() else pathlib.Path("/sys/fs/cgroup")).glob("*")
+              if p.is_dir() and "fairlead" in p.name or p.name.startswith("fl")}
+    links = {f"link {p.name}" for p in pathlib.Path("/sys/class/net").glob("*")}
+    return netns | mounts | groups | links
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("filter", nargs="?", default="", help="run the tests whose name contains this")
+    arguments = parser.parse_args()
+
+    before = footprint()
+    jobs = jobs_of(arguments.build, arguments.filter)
+    outcomes: list[Outcome] = []
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for done in concurrent.futures.as_completed([pool.submit(run, job) for job in jobs]):
+            outcome = done.result()
+            outcomes.append(outcome)
+            mark = "FAIL" if outcome.failed else "ok  "
+            if outcome.failed:
+                print(outcome.output[-20000:])
+            print(f"[{len(outcomes):2}/{len(jobs)}] {mark} {outcome.name:28} {outcome.passed:4} passed "
+                  f"{len(outcome.failed):3} failed {len(outcome.skipped):3} skipped {outcome.seconds:7.1f} s", flush=True)
+
+    left = sorted(footprint() - before)
+    if left:
+        outcomes.append(Outcome("footprint", 0, failed=[f"left behind: {item}" for item in left]))
+    elif not arguments.filter:
+        outcomes.append(Outcome("footprint", 0, passed=1))
+    for line in sorted({line for outcome in outcomes for line in outcome.skipped}):
+        print(f"SKIPPED {line}")
+    failed = [name for outcome in outcomes for name in outcome.failed]
+    for name in failed:
+        print(f"FAILED  {name}")
+    passed = sum(outcome.passed for outcome in outcomes)
+    skipped = sum(len(outcome.skipped) for outcome in outcomes)
+    print(f"{passed} passed, {len(failed)} failed, {skipped} skipped", flush=True)
+    return 1 if failed or passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -50,4 +50,10 @@ const Meta& meta_of(const Object& object) {
   return std::visit([](const auto& value) -> const Meta& { return value.meta; }, object);
 }
 
+bool selected(const Object& object) {
+  if (const auto* service = std::get_if<Service>(&object)) return !service->has_proxy_name_label && !service->headless;
+  if (const auto* slice = std::get_if<EndpointSlice>(&object)) return !slice->has_headless_label;
+  return true;
+}
+
 }  // namespace fairlead::kube

@@ -56,9 +56,8 @@ class Field {
   Result<std::optional<net::Prefix>> prefix() const;
 
   // `fallback` when absent or "". An unknown word is an error in Strict, nothing in Lenient.
-  template <typename Enum>
-  Result<std::optional<Enum>> choice(std::initializer_list<std::pair<std::string_view, Enum>> allowed,
-                                     Enum fallback) const {
+  template <typename Enum, std::size_t N>
+  Result<std::optional<Enum>> choice(const std::pair<std::string_view, Enum> (&allowed)[N], Enum fallback) const {
     const std::string word = TRY(text());
     if (word.empty()) return std::optional<Enum>(fallback);
     for (const auto& [name, result] : allowed) {
@@ -79,7 +78,10 @@ class Field {
     if (absent()) return {};
     const base::Value::Array* items = value_.as_array();
     if (items == nullptr) return not_a("a list");
-    for (std::size_t i = 0; i < items->size(); ++i) TRY(visit(Field((*items)[i], *this, {}, i)));
+    for (std::size_t i = 0; i < items->size(); ++i) {
+      Status status = visit(Field((*items)[i], *this, {}, i));
+      if (!status) return status;
+    }
     return {};
   }
 

@@ -47,6 +47,8 @@ class Store final : public Sink {
   void upsert_one(EndpointSlice slice);
   void upsert_one(Node node);
   void upsert_one(ServiceCidr cidr);
+  void disown(const EndpointSlice& slice);  // takes it from its service's set, and marks that service
+  std::vector<Key> keys(Kind kind) const;
 
   std::map<Key, Service> services_;
   std::map<Key, EndpointSlice> slices_;

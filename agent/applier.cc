@@ -1,0 +1,153 @@
+#include "agent/applier.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace fairlead::agent {
+
+using proxy::dataplane::Failure;
+using proxy::dataplane::Report;
+
+namespace {
+
+// Not one service's fault: the whole call did not work.
+bool is_general(const Failure& failure) { return failure.service.name.empty(); }
+
+}  // namespace
+
+base::Duration Backoff::delay(unsigned attempts, double random) const {
+  base::Duration whole = first;
+  for (unsigned i = 1; i < attempts && whole < limit; ++i) whole *= 2;
+  whole = std::min(whole, limit);
+  return whole / 2 + std::chrono::duration_cast<base::Duration>(whole / 2 * random);
+}
+
+Applier::Applier(proxy::dataplane::Dataplane& dataplane, const base::Clock& clock, Backoff backoff,
+                 std::function<double()> random)
+    : dataplane_(dataplane), clock_(clock), backoff_(backoff), random_(std::move(random)) {}
+
+std::optional<Outcome> Applier::apply(Work work) {
+  if (work.all) return replace(std::move(work));
+  if (!replaced_) {
+    // The complete state that comes is resolved after these changes, and so contains them.
+    merge(held_, std::move(work.origin));
+    return std::nullopt;
+  }
+  return apply_changes(Outcome::Kind::Apply, std::move(work.changed), std::move(work.origin));
+}
+
+Outcome Applier::replace(Work work) {
+  Outcome outcome;
+  outcome.kind = Outcome::Kind::Replace;
+  outcome.origin = std::exchange(held_, {});
+  merge(outcome.origin, std::move(work.origin));
+  const std::vector<ServiceState> all = folded(std::move(work));
+
+  std::map<Key, unsigned> attempts;
+  for (const auto& [key, again] : again_) attempts.emplace(key, again.attempts);
+  again_.clear();
+
+  const base::Instant start = clock_.now();
+  Report report = dataplane_.replace(all);
+  outcome.took = clock_.now() - start;
+  outcome.kernel_writes = report.kernel_writes;
+  outcome.failures = std::move(report.failures);
+  replaced_ = std::none_of(outcome.failures.begin(), outcome.failures.end(), is_general);
+  if (replaced_) all_attempts_ = 0;
+  note_failures(outcome, attempts, all);
+  return outcome;
+}
+
+Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<ServiceState>> changed,
+                               Origin origin) {
+  Outcome outcome;
+  outcome.kind = kind;
+  outcome.origin = std::move(origin);
+  Changes changes;
+  std::map<Key, unsigned> attempts;
+  for (auto& [key, state] : changed) {
+    outcome.tried.push_back(key);
+    if (const auto it = again_.find(key); it != again_.end()) {
+      if (kind == Outcome::Kind::Retry) attempts.emplace(key, it->second.attempts);
+      again_.erase(it);
+    }
+    if (state) {
+      changes.upserted.push_back(std::move(*state));
+    } else {
+      changes.deleted.push_back(key);
+    }
+  }
+  const base::Instant start = clock_.now();
+  Report report = dataplane_.apply(changes);
+  outcome.took = clock_.now() - start;
+  outcome.kernel_writes = report.kernel_writes;
+  outcome.failures = std::move(report.failures);
+  note_failures(outcome, attempts, changes.upserted);
+  return outcome;
+}
+
+void Applier::note_failures(Outcome& outcome, const std::map<Key, unsigned>& attempts_before,
+                            const std::vector<ServiceState>& states) {
+  if (outcome.failures.empty()) return;
+  std::map<Key, const ServiceState*> state_of;
+  for (const ServiceState& state : states) state_of.emplace(state.key, &state);
+  const double random = random_();  // one for all of them, so that they are tried again in one batch
+  for (const Failure& failure : outcome.failures) {
+    if (is_general(failure)) {
+      want_all(outcome);
+      merge(held_, std::exchange(outcome.origin, {}));
+      continue;
+    }
+    const auto before = attempts_before.find(failure.service);
+    const unsigned attempts = (before == attempts_before.end() ? 0 : before->second) + 1;
+    // A replace() has just tried the complete state.
+    if (attempts == backoff_.persistent_after && outcome.kind != Outcome::Kind::Replace) want_all(outcome);
+    const auto state = state_of.find(failure.service);
+    again_.insert_or_assign(failure.service, Again{.state = state == state_of.end() ? std::nullopt
+                                                                                    : std::optional(*state->second),
+                                                   .attempts = attempts,
+                                                   .due = clock_.now() + backoff_.delay(attempts, random)});
+  }
+}
+
+void Applier::want_all(Outcome& outcome) {
+  if (outcome.wants_all_after) return;
+  ++all_attempts_;
+  outcome.wants_all_after = backoff_.delay(all_attempts_, random_());
+}
+
+Outcome Applier::retry() {
+  const base::Instant now = clock_.now();
+  std::map<Key, std::optional<ServiceState>> changed;
+  for (const auto& [key, again] : again_) {
+    if (again.due <= now) changed.emplace(key, again.state);
+  }
+  if (changed.empty() || !replaced_) {
+    Outcome nothing;
+    nothing.kind = Outcome::Kind::Retry;
+    return nothing;
+  }
+  return apply_changes(Outcome::Kind::Retry, std::move(changed), {});
+}
+
+Outcome Applier::handle_notification() {
+  Outcome outcome;
+  outcome.kind = Outcome::Kind::Notification;
+  const base::Instant start = clock_.now();
+  Report report = dataplane_.handle_notification();
+  outcome.took = clock_.now() - start;
+  outcome.kernel_writes = report.kernel_writes;
+  outcome.failures = std::move(report.failures);
+  // Repairing is the business of the complete state: a notification carries no service states to try again.
+  if (!outcome.failures.empty()) want_all(outcome);
+  return outcome;
+}
+
+std::optional<base::Instant> Applier::due() const {
+  if (!replaced_) return std::nullopt;
+  std::optional<base::Instant> first;
+  for (const auto& [key, again] : again_) first = first ? std::min(*first, again.due) : again.due;
+  return first;
+}
+
+}  // namespace fairlead::agent

@@ -1,0 +1,182 @@
+#include "agent/controller.h"
+
+#include <chrono>
+#include <utility>
+
+#include "agent/time_text.h"
+#include "base/log.h"
+#include "base/strings.h"
+
+namespace fairlead::agent {
+namespace {
+
+namespace log = base::log;
+
+std::string milliseconds(base::Duration duration) {
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
+  return base::cat(us / 1000, ".", us % 1000 / 100);
+}
+
+proxy::model::NodeView view_of(const std::string& name, const kube::Node* node) {
+  proxy::model::NodeView view{.name = name, .zone = {}};
+  if (node == nullptr) return view;
+  if (const auto zone = node->labels.find(std::string(kube::kZoneLabel)); zone != node->labels.end()) {
+    view.zone = zone->second;
+  }
+  return view;
+}
+
+}  // namespace
+
+Controller::Controller(Parts parts, std::string node_name)
+    : parts_(std::move(parts)), ledger_(parts_.clock), failure_log_(parts_.clock), view_(view_of(node_name, nullptr)) {}
+
+void Controller::upsert(kube::Object object) {
+  count_event(kube::kind_of(object), 1);
+  if (const auto* slice = std::get_if<kube::EndpointSlice>(&object)) note_trigger(*slice);
+  store_.upsert(std::move(object));
+  flush_soon();
+}
+
+void Controller::erase(kube::Kind kind, const kube::Key& key) {
+  count_event(kind, 1);
+  store_.erase(kind, key);
+  flush_soon();
+}
+
+void Controller::replace(kube::Kind kind, std::vector<kube::Object> objects) {
+  count_event(kind, objects.size());
+  store_.replace(kind, std::move(objects));
+  flush_soon();
+}
+
+void Controller::count_event(kube::Kind kind, std::uint64_t n) {
+  if (kind == kube::Kind::Service) {
+    gathered_.service_events += n;
+    parts_.metrics.count_service_events(n);
+  } else if (kind == kube::Kind::EndpointSlice) {
+    gathered_.slice_events += n;
+    parts_.metrics.count_endpoint_events(n);
+  }
+}
+
+// kube-proxy measures only changes made while it was running, each trigger once (contract section 5.1).
+void Controller::note_trigger(const kube::EndpointSlice& slice) {
+  if (slice.last_change_trigger_time.empty() || !first_sent_) return;
+  const auto known = store_.slices().find(slice.meta.key);
+  if (known != store_.slices().end() && known->second.last_change_trigger_time == slice.last_change_trigger_time) return;
+  const auto at = parse_rfc3339(slice.last_change_trigger_time);
+  if (at && *at >= ledger_.started()) gathered_.triggers.push_back(*at);
+}
+
+void Controller::flush_soon() {
+  if (std::exchange(flush_posted_, true)) return;
+  parts_.loop.post([this] { flush(); });
+}
+
+void Controller::flush() {
+  flush_posted_ = false;
+  kube::Dirty dirty = store_.take_dirty();
+  if (dirty.node) {
+    parts_.health.set_node(store_.node());
+    proxy::model::NodeView view = view_of(view_.name, store_.node());
+    dirty.node = view != view_;  // a taint or an address alone changes no service
+    view_ = std::move(view);
+  }
+  if (!store_.synced()) return;
+  if (!first_sent_) {
+    first_sent_ = true;
+    gathered_.generation = ledger_.totals().generation + 1;
+    send_all();
+    return;
+  }
+  Changes changes = proxy::model::resolve_changes(store_, dirty, view_);
+  if (changes.empty()) {
+    gathered_.triggers.clear();
+    return;
+  }
+  gathered_.generation = ledger_.totals().generation + 1;
+  send(work_from(std::move(changes), std::exchange(gathered_, {})));
+}
+
+void Controller::send_all() {
+  if (!first_sent_) return;
+  Work work;
+  work.all = proxy::model::resolve_all(store_, view_);
+  work.origin = std::exchange(gathered_, {});
+  work.origin.generation = std::max(work.origin.generation, ledger_.totals().generation);
+  send(std::move(work));
+}
+
+void Controller::send(Work work) {
+  parts_.health.queued();
+  parts_.metrics.sync_queued(parts_.clock.wall());
+  ledger_.sent(work);
+  parts_.hand_over(std::move(work));
+}
+
+void Controller::done(const Outcome& outcome) {
+  const bool was_synced = ledger_.synced();
+  const bool was_failing = !ledger_.general_error().empty();
+  ledger_.done(outcome);
+  parts_.metrics.count_kernel_writes(outcome.kernel_writes);
+  parts_.metrics.count_apply_failures(outcome.failures.size());
+  const bool general = !ledger_.general_error().empty();
+  if (!general) {
+    const base::WallTime now = parts_.clock.wall();
+    if (outcome.kind == Outcome::Kind::Replace) parts_.metrics.sync_done(Metrics::Sync::Full, outcome.took, now);
+    if (outcome.kind == Outcome::Kind::Apply) parts_.metrics.sync_done(Metrics::Sync::Partial, outcome.took, now);
+    for (const base::WallTime trigger : outcome.origin.triggers) parts_.metrics.programmed(now - trigger);
+  }
+  if (ledger_.settled()) parts_.health.updated();
+  if (was_failing && !general) log::info("the dataplane works again");
+  log_progress(outcome, !was_synced && ledger_.synced());
+}
+
+void Controller::log_progress(const Outcome& outcome, bool first_sync) {
+  const Ledger::Totals& totals = ledger_.totals();
+  const std::string writes = base::cat(outcome.kernel_writes);
+  if (first_sync) {
+    log::info("first sync done", {{"services", base::cat(store_.services().size())},
+                                  {"endpoints", base::cat(count_endpoints(store_))},
+                                  {"kernel_writes", base::cat(totals.first_sync_writes)},
+                                  {"took_ms", milliseconds(outcome.took)},
+                                  {"since_start_ms", milliseconds(totals.first_sync_after)},
+                                  {"failures", base::cat(outcome.failures.size())}});
+  } else if (outcome.kind == Outcome::Kind::Replace && outcome.kernel_writes > 0 && outcome.failures.empty()) {
+    log::info("complete state applied again", {{"kernel_writes", writes}, {"took_ms", milliseconds(outcome.took)}});
+  } else {
+    log::debug("applied", {{"generation", base::cat(outcome.origin.generation)},
+                           {"services", base::cat(outcome.tried.size())},
+                           {"kernel_writes", writes},
+                           {"took_ms", milliseconds(outcome.took)}});
+  }
+  for (const auto& failure : outcome.failures) {
+    const bool general = failure.service.name.empty();
+    const std::string object = general ? std::string("dataplane") : failure.service.to_string();
+    if (!failure_log_.is_due(object, failure.error.message())) continue;
+    if (general) {
+      log::error("cannot apply to the dataplane, trying again with everything", {{"err", failure.error.message()}});
+    } else {
+      log::warn("cannot apply, trying again", {{"service", object}, {"err", failure.error.message()}});
+    }
+  }
+  for (const Key& key : outcome.tried) {
+    if (!ledger_.failing().contains(key) && failure_log_.recovered(key.to_string())) {
+      log::info("applied after failing", {{"service", key.to_string()}});
+    }
+  }
+  if (const std::uint64_t held_back = failure_log_.take_held_back(); held_back > 0) {
+    log::warn("more services fail than are listed here", {{"not_listed", base::cat(held_back)}});
+  }
+}
+
+std::uint64_t count_endpoints(const kube::Store& store) {
+  std::uint64_t count = 0;
+  for (const auto& [key, slice] : store.slices()) {
+    if (!slice.service_name.empty()) count += slice.endpoints.size();
+  }
+  return count;
+}
+
+}  // namespace fairlead::agent

@@ -1,0 +1,72 @@
+// Controller: the loop thread's part between a source and the worker. Keeps the store, resolves what changed, and
+// hands it over; takes outcomes back.
+//
+// Events of one turn of the loop make one batch. Nothing is handed over before Services and EndpointSlices are both
+// complete, and the first batch is everything. Cost follows the change.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "agent/failure_log.h"
+#include "agent/health.h"
+#include "agent/ledger.h"
+#include "agent/mailbox.h"
+#include "agent/metrics.h"
+#include "agent/work.h"
+#include "base/clock.h"
+#include "base/loop.h"
+#include "kube/source.h"
+#include "kube/store.h"
+#include "proxy/model/resolve.h"
+
+namespace fairlead::agent {
+
+class Controller final : public kube::Sink {
+ public:
+  struct Parts {
+    base::Loop& loop;
+    const base::Clock& clock;
+    Metrics& metrics;
+    Health& health;
+    std::function<void(Work)> hand_over;
+  };
+  Controller(Parts parts, std::string node_name);
+
+  // From the source.
+  void upsert(kube::Object object) override;
+  void erase(kube::Kind kind, const kube::Key& key) override;
+  void replace(kube::Kind kind, std::vector<kube::Object> objects) override;
+
+  // From the worker.
+  void done(const Outcome& outcome);
+  // Hands over the complete state: what the kernel holds is compared with it, and repaired. Waits for the first sync.
+  void send_all();
+
+  const kube::Store& store() const { return store_; }
+  const Ledger& ledger() const { return ledger_; }
+  const proxy::model::NodeView& node_view() const { return view_; }
+
+ private:
+  void count_event(kube::Kind kind, std::uint64_t n);
+  void note_trigger(const kube::EndpointSlice& slice);
+  void flush_soon();
+  void flush();
+  void send(Work work);
+  void log_progress(const Outcome& outcome, bool first_sync);
+
+  Parts parts_;
+  kube::Store store_;
+  Ledger ledger_;
+  FailureLog failure_log_;
+  proxy::model::NodeView view_;
+  Origin gathered_;  // of the batch in the making
+  bool flush_posted_ = false;
+  bool first_sent_ = false;
+};
+
+// Endpoints known, ready or not: what /metrics and the status count.
+std::uint64_t count_endpoints(const kube::Store& store);
+
+}  // namespace fairlead::agent

@@ -1,0 +1,196 @@
+#include "agent/http_server.h"
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/fd.h"
+#include "base/strings.h"
+
+namespace fairlead::agent {
+namespace {
+
+constexpr int kBacklog = 64;
+constexpr ev_ssize_t kMaxHeaderBytes = 8192;
+constexpr int kIdleSeconds = 30;
+
+std::string_view reason_of(int code) {
+  switch (code) {
+    case 200: return "OK";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 503: return "Service Unavailable";
+    default: return "Error";
+  }
+}
+
+std::map<std::string, std::string> query_of(const char* text) {
+  std::map<std::string, std::string> query;
+  evkeyvalq pairs{};
+  if (text == nullptr || evhttp_parse_query_str(text, &pairs) != 0) return query;
+  for (const evkeyval* pair = pairs.tqh_first; pair != nullptr; pair = pair->next.tqe_next) {
+    query.insert_or_assign(pair->key, pair->value);
+  }
+  evhttp_clear_headers(&pairs);
+  return query;
+}
+
+HttpResponse answer(const HttpRoutes& routes, evhttp_request* request) {
+  const evhttp_uri* uri = evhttp_request_get_evhttp_uri(request);
+  const char* path = uri == nullptr ? nullptr : evhttp_uri_get_path(uri);
+  const auto route = path == nullptr ? routes.end() : routes.find(path);
+  if (route == routes.end()) return {.code = 404, .body = "404 not found\n"};
+  const auto method = evhttp_request_get_command(request);
+  if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
+    return {.code = 405, .body = "405 method not allowed: use GET\n"};
+  }
+  return route->second(HttpRequest{.path = path, .query = query_of(evhttp_uri_get_query(uri))});
+}
+
+void reply(evhttp_request* request, void* routes) {
+  const HttpResponse response = answer(*static_cast<const HttpRoutes*>(routes), request);
+  evkeyvalq* headers = evhttp_request_get_output_headers(request);
+  evhttp_add_header(headers, "Content-Type", response.content_type.c_str());
+  evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+  evhttp_add_header(headers, "Content-Length", base::cat(response.body.size()).c_str());
+  if (response.code == 405) evhttp_add_header(headers, "Allow", "GET, HEAD");
+  evbuffer* body = evbuffer_new();
+  if (body != nullptr && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD) {
+    evbuffer_add(body, response.body.data(), response.body.size());
+  }
+  evhttp_send_reply(request, response.code, std::string(reason_of(response.code)).c_str(), body);
+  if (body != nullptr) evbuffer_free(body);
+}
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+};
+
+Address socket_address(const net::Ip& ip, std::uint16_t port) {
+  Address result;
+  if (ip.is_v4()) {
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    v4.sin_addr.s_addr = ip.v4_be();
+    std::memcpy(&result.storage, &v4, sizeof v4);
+    result.size = sizeof v4;
+  } else {
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    std::memcpy(&v6.sin6_addr, ip.bytes().data(), ip.bytes().size());
+    std::memcpy(&result.storage, &v6, sizeof v6);
+    result.size = sizeof v6;
+  }
+  return result;
+}
+
+Result<base::Fd> bound_socket(int family, const sockaddr* address, socklen_t size) {
+  base::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return Error::from_errno("socket", errno);
+  const int on = 1;
+  if (family == AF_UNIX) {
+    // The inode takes its mode from the socket's (linux v6.1 net/unix/af_unix.c unix_bind_bsd), so there is no moment
+    // at which others may connect, and the process-wide umask stays alone.
+    if (::fchmod(fd.get(), 0600) != 0) return Error::from_errno("fchmod", errno);
+  } else if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
+    return Error::from_errno("SO_REUSEADDR", errno);
+  }
+  if (::bind(fd.get(), address, size) != 0) return Error::from_errno("bind", errno);
+  if (::listen(fd.get(), kBacklog) != 0) return Error::from_errno("listen", errno);
+  return fd;
+}
+
+std::uint16_t port_of(int fd) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return 0;
+  // sin_port and sin6_port lie at the same offset (RFC 3493 s3.3, linux/in6.h).
+  return ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
+}
+
+Status remove_stale_socket(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return {};
+  if (!S_ISSOCK(info.st_mode)) return Error(path + " exists and is not a socket");
+  if (::unlink(path.c_str()) != 0) return Error::from_errno("unlink " + path, errno);
+  return {};
+}
+
+}  // namespace
+
+struct HttpServer::Native {
+  evhttp* http = nullptr;
+  HttpRoutes routes;
+  ~Native() {
+    if (http != nullptr) evhttp_free(http);
+  }
+};
+
+HttpServer::~HttpServer() {
+  native_.reset();
+  if (is_unix_) ::unlink(address_.c_str());
+}
+
+Status HttpServer::serve(base::Loop& loop, int fd, HttpRoutes routes) {
+  base::Fd owned(fd);
+  native_ = std::make_unique<Native>();
+  native_->routes = std::move(routes);
+  native_->http = evhttp_new(loop.native());
+  if (native_->http == nullptr) return Error("cannot create an HTTP server");
+  evhttp_set_max_headers_size(native_->http, kMaxHeaderBytes);
+  evhttp_set_max_body_size(native_->http, 0);
+  evhttp_set_timeout(native_->http, kIdleSeconds);
+  evhttp_set_allowed_methods(native_->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
+                                                EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+  evhttp_set_gencb(native_->http, &reply, &native_->routes);
+  if (evhttp_accept_socket_with_handle(native_->http, owned.get()) == nullptr) {
+    return Error("cannot accept connections");
+  }
+  (void)owned.release();  // evhttp_free() closes it
+  return {};
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::listen_tcp(base::Loop& loop, const net::Ip& address,
+                                                           std::uint16_t port, HttpRoutes routes) {
+  const std::string context = "cannot listen on " + net::host_port(address, port);
+  const Address to = socket_address(address, port);
+  base::Fd fd = TRY_CONTEXT(
+      bound_socket(to.storage.ss_family, reinterpret_cast<const sockaddr*>(&to.storage), to.size), context);
+  std::unique_ptr<HttpServer> server(new HttpServer());
+  server->address_ = net::host_port(address, port_of(fd.get()));
+  TRY_CONTEXT(server->serve(loop, fd.release(), std::move(routes)), context);
+  return server;
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::listen_unix(base::Loop& loop, const std::string& path,
+                                                            HttpRoutes routes) {
+  const std::string context = "cannot listen on " + path;
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof to.sun_path) {
+    return Error(base::cat(context, ": a socket path has 1 to ", sizeof to.sun_path - 1, " bytes"));
+  }
+  std::memcpy(to.sun_path, path.data(), path.size());
+  TRY_CONTEXT(remove_stale_socket(path), context);
+  base::Fd fd = TRY_CONTEXT(bound_socket(AF_UNIX, reinterpret_cast<const sockaddr*>(&to), sizeof to), context);
+  std::unique_ptr<HttpServer> server(new HttpServer());
+  server->address_ = path;
+  server->is_unix_ = true;
+  TRY_CONTEXT(server->serve(loop, fd.release(), std::move(routes)), context);
+  return server;
+}
+
+}  // namespace fairlead::agent

@@ -1,0 +1,57 @@
+// HttpServer: small read-only HTTP/1.1 answers (metrics, health, status) on a TCP address or a unix socket.
+//
+// Runs on the loop's thread, over libevent's evhttp, which stays inside http_server.cc. A handler must not block.
+// GET and HEAD only; other methods get 405, unknown paths 404, requests over 8 KiB are refused.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/result.h"
+#include "net/ip.h"
+
+namespace fairlead::agent {
+
+struct HttpRequest {
+  std::string path;                          // "/v1/services"
+  std::map<std::string, std::string> query;  // decoded
+};
+
+struct HttpResponse {
+  int code = 200;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::string body;
+};
+
+// By exact path.
+using HttpRoutes = std::map<std::string, std::function<HttpResponse(const HttpRequest&)>>;
+
+class HttpServer {
+ public:
+  static Result<std::unique_ptr<HttpServer>> listen_tcp(base::Loop& loop, const net::Ip& address, std::uint16_t port,
+                                                        HttpRoutes routes);
+  // Mode 0600. A socket file that is already there is replaced, so the caller must hold the instance's lock.
+  static Result<std::unique_ptr<HttpServer>> listen_unix(base::Loop& loop, const std::string& path, HttpRoutes routes);
+  ~HttpServer();  // removes the unix socket
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  const std::string& address() const { return address_; }  // "127.0.0.1:10249", the port as chosen; or the path
+
+ private:
+  struct Native;
+  HttpServer() = default;
+  Status serve(base::Loop& loop, int fd, HttpRoutes routes);
+
+  std::unique_ptr<Native> native_;
+  std::string address_;
+  bool is_unix_ = false;
+};
+
+}  // namespace fairlead::agent

@@ -1,0 +1,41 @@
+#include "agent/lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include "base/file.h"
+#include "base/strings.h"
+
+namespace fairlead::agent {
+
+std::string lock_path(const std::string& state_dir) { return state_dir + "/lock"; }
+
+Result<InstanceLock> InstanceLock::acquire(const std::string& state_dir) {
+  std::error_code failure;
+  std::filesystem::create_directories(state_dir, failure);
+  if (failure) return Error::from_errno("cannot make the state directory " + state_dir, failure.value());
+
+  const std::string path = lock_path(state_dir);
+  base::Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd) return Error::from_errno("cannot open " + path, errno);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return Error::from_errno("cannot lock " + path, errno);
+    const auto holder = base::read_file(path, 64);
+    const std::string pid = holder ? std::string(base::trim(*holder)) : std::string();
+    return Error(base::cat("another agent is running: pid ", pid.empty() ? "unknown" : pid, " holds ", path),
+                 EWOULDBLOCK);
+  }
+  // The file stays when we go: removing it would let two agents lock two different files of the same name.
+  const std::string own = base::cat(::getpid(), "\n");
+  if (::ftruncate(fd.get(), 0) != 0 || ::write(fd.get(), own.data(), own.size()) != static_cast<ssize_t>(own.size())) {
+    return Error::from_errno("cannot write " + path, errno);
+  }
+  return InstanceLock(std::move(fd));
+}
+
+}  // namespace fairlead::agent

@@ -1,0 +1,162 @@
+#include "agent/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <array>
+#include <chrono>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "agent/process_stats.h"
+#include "base/strings.h"
+
+namespace fairlead::agent {
+namespace {
+
+using Labels = std::map<std::string, std::string>;
+
+// One worker applies both families at once, so each sync counts for both; dashboards select by this label.
+constexpr std::array<const char*, 2> kFamilies = {"IPv4", "IPv6"};
+
+double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
+double unix_seconds(base::WallTime time) { return seconds(time.time_since_epoch()); }
+
+std::vector<double> sync_buckets() {
+  std::vector<double> bounds;
+  for (double bound = 0.001; bounds.size() < 15; bound *= 2) bounds.push_back(bound);
+  return bounds;
+}
+
+std::vector<double> programming_buckets() {
+  std::vector<double> bounds = {0.25, 0.5};
+  for (int i = 1; i < 60; ++i) bounds.push_back(i);
+  for (int i = 60; i < 120; i += 5) bounds.push_back(i);
+  for (int i = 120; i <= 300; i += 30) bounds.push_back(i);
+  return bounds;
+}
+
+template <typename Metric>
+using PerFamily = std::array<Metric*, kFamilies.size()>;
+
+}  // namespace
+
+struct Metrics::Series {
+  prometheus::Registry registry;
+  PerFamily<prometheus::Histogram> sync_any, sync_full, sync_partial, programming;
+  PerFamily<prometheus::Gauge> last_sync, last_queued;
+  prometheus::Counter *service_events, *endpoint_events, *kernel_writes, *apply_failures;
+  prometheus::Gauge *service_pending, *endpoint_pending;
+  prometheus::Counter *healthz_ok, *healthz_bad, *livez_ok, *livez_bad;
+  prometheus::Gauge *services, *endpoints, *failing, *connected, *synced;
+  prometheus::Gauge *resident, *descriptors;
+  prometheus::Counter* cpu;
+
+  prometheus::Counter* counter(const char* name, const char* help, const Labels& labels = {}) {
+    return &prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
+  }
+  prometheus::Gauge* gauge(const char* name, const char* help, const Labels& labels = {}) {
+    return &prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add(labels);
+  }
+  PerFamily<prometheus::Gauge> gauges(const char* name, const char* help) {
+    auto& family = prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+    return {&family.Add({{"ip_family", kFamilies[0]}}), &family.Add({{"ip_family", kFamilies[1]}})};
+  }
+  PerFamily<prometheus::Histogram> histograms(const char* name, const char* help, const std::vector<double>& bounds) {
+    auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
+    return {&family.Add({{"ip_family", kFamilies[0]}}, bounds), &family.Add({{"ip_family", kFamilies[1]}}, bounds)};
+  }
+  void add_kube_proxy_series();
+  void add_own_series(const std::string& version, const std::string& dataplane_choice);
+};
+
+void Metrics::Series::add_kube_proxy_series() {
+  sync_any = histograms("kubeproxy_sync_proxy_rules_duration_seconds", "Time one sync took", sync_buckets());
+  sync_full = histograms("kubeproxy_sync_full_proxy_rules_duration_seconds", "Time a sync of everything took",
+                         sync_buckets());
+  sync_partial = histograms("kubeproxy_sync_partial_proxy_rules_duration_seconds", "Time a sync of changes took",
+                            sync_buckets());
+  last_sync = gauges("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync succeeded");
+  last_queued = gauges("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "When a sync was last queued");
+  programming = histograms("kubeproxy_network_programming_duration_seconds",
+                           "From endpoints.kubernetes.io/last-change-trigger-time to the kernel",
+                           programming_buckets());
+  endpoint_pending = gauge("kubeproxy_sync_proxy_rules_endpoint_changes_pending", "EndpointSlice events not yet applied");
+  endpoint_events = counter("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlice events");
+  service_pending = gauge("kubeproxy_sync_proxy_rules_service_changes_pending", "Service events not yet applied");
+  service_events = counter("kubeproxy_sync_proxy_rules_service_changes_total", "Service events");
+  healthz_ok = counter("kubeproxy_proxy_healthz_total", "Answers of /healthz by code", {{"code", "200"}});
+  healthz_bad = counter("kubeproxy_proxy_healthz_total", "Answers of /healthz by code", {{"code", "503"}});
+  livez_ok = counter("kubeproxy_proxy_livez_total", "Answers of /livez by code", {{"code", "200"}});
+  livez_bad = counter("kubeproxy_proxy_livez_total", "Answers of /livez by code", {{"code", "503"}});
+}
+
+void Metrics::Series::add_own_series(const std::string& version, const std::string& dataplane_choice) {
+  kernel_writes = counter("fairlead_kernel_writes_total", "Writes that changed, or tried to change, kernel state");
+  apply_failures = counter("fairlead_apply_failures_total", "Failed attempts to apply a service, or everything");
+  services = gauge("fairlead_services", "Services known");
+  endpoints = gauge("fairlead_endpoints", "Endpoints known, ready or not");
+  failing = gauge("fairlead_failing_services", "Services whose last attempt failed");
+  connected = gauge("fairlead_source_connected", "1 while the API server, or the directory, is being followed");
+  synced = gauge("fairlead_synced", "1 once everything has been applied for the first time");
+  gauge("fairlead_build_info", "Always 1", {{"version", version}, {"dataplane", dataplane_choice}})->Set(1);
+  resident = gauge("process_resident_memory_bytes", "Resident memory");
+  descriptors = gauge("process_open_fds", "Open file descriptors");
+  cpu = counter("process_cpu_seconds_total", "CPU time of user and system");
+  gauge("process_start_time_seconds", "When the process started")
+      ->Set(unix_seconds(std::chrono::system_clock::now()));
+}
+
+Metrics::Metrics(const std::string& version, const std::string& dataplane_choice)
+    : series_(std::make_unique<Series>()) {
+  series_->add_kube_proxy_series();
+  series_->add_own_series(version, dataplane_choice);
+}
+
+Metrics::~Metrics() = default;
+
+void Metrics::sync_done(Sync kind, base::Duration took, base::WallTime at) {
+  for (std::size_t family = 0; family < kFamilies.size(); ++family) {
+    series_->sync_any[family]->Observe(seconds(took));
+    (kind == Sync::Full ? series_->sync_full : series_->sync_partial)[family]->Observe(seconds(took));
+    series_->last_sync[family]->Set(unix_seconds(at));
+  }
+}
+
+void Metrics::sync_queued(base::WallTime at) {
+  for (prometheus::Gauge* gauge : series_->last_queued) gauge->Set(unix_seconds(at));
+}
+
+void Metrics::programmed(base::Duration since_trigger) {
+  for (prometheus::Histogram* histogram : series_->programming) histogram->Observe(seconds(since_trigger));
+}
+
+void Metrics::count_service_events(std::uint64_t n) { series_->service_events->Increment(static_cast<double>(n)); }
+void Metrics::count_endpoint_events(std::uint64_t n) { series_->endpoint_events->Increment(static_cast<double>(n)); }
+void Metrics::count_kernel_writes(std::uint64_t n) { series_->kernel_writes->Increment(static_cast<double>(n)); }
+void Metrics::count_apply_failures(std::uint64_t n) { series_->apply_failures->Increment(static_cast<double>(n)); }
+void Metrics::count_healthz(int code) { (code == 200 ? series_->healthz_ok : series_->healthz_bad)->Increment(); }
+void Metrics::count_livez(int code) { (code == 200 ? series_->livez_ok : series_->livez_bad)->Increment(); }
+
+std::string Metrics::text(const Gauges& gauges) {
+  const ProcessStats process = process_stats();
+  series_->services->Set(static_cast<double>(gauges.services));
+  series_->endpoints->Set(static_cast<double>(gauges.endpoints));
+  series_->failing->Set(static_cast<double>(gauges.failing_services));
+  series_->service_pending->Set(static_cast<double>(gauges.service_changes_pending));
+  series_->endpoint_pending->Set(static_cast<double>(gauges.endpoint_changes_pending));
+  series_->connected->Set(gauges.source_connected ? 1 : 0);
+  series_->synced->Set(gauges.synced ? 1 : 0);
+  series_->resident->Set(static_cast<double>(process.resident_bytes));
+  series_->descriptors->Set(static_cast<double>(process.open_descriptors));
+  series_->cpu->Increment(process.cpu_seconds - series_->cpu->Value());
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, series_->registry.Collect());
+  return std::move(out).str();
+}
+
+}  // namespace fairlead::agent

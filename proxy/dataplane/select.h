@@ -1,0 +1,48 @@
+// select: which dataplane drives this node. Pure choice over a table of modules; modules.cc holds the real table.
+//
+// `auto` takes the first usable one in table order (eBPF, then nftables). A probe is a feature test of some
+// milliseconds, so only what the choice needs is probed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "proxy/dataplane/dataplane.h"
+
+namespace fairlead::proxy::dataplane {
+
+struct Module {
+  std::string name;
+  std::function<Probe(const Options&)> probe;
+  std::function<Result<std::unique_ptr<Dataplane>>(const Options&)> open;
+  // Whether the kernel holds something of this instance, without loading anything. True when that is not cheap to tell.
+  std::function<bool(const Options&)> has_traces;
+};
+
+// Every dataplane of this build, best first.
+std::vector<Module> modules();
+
+struct NamedProbe {
+  std::string dataplane;
+  Probe probe;
+};
+
+struct Selection {
+  Module module;
+  std::vector<NamedProbe> probes;  // in the order they ran; the last one is the chosen module's
+};
+
+// `choice` is "auto" or a module's name. The Error says why each probed dataplane is unusable.
+Result<Selection> select(std::string_view choice, const std::vector<Module>& table, const Options& options);
+
+std::vector<NamedProbe> probe_all(const std::vector<Module>& table, const Options& options);
+
+enum class Found { Nothing, Removed };
+// Removes what this module of this instance left in the kernel.
+Result<Found> remove_traces(const Module& module, const Options& options);
+
+}  // namespace fairlead::proxy::dataplane

@@ -1,0 +1,359 @@
+#include "tests/datapath/testbed.h"
+
+#include <linux/if.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iostream>
+
+#include "base/strings.h"
+#include "tests/datapath/remains.h"
+
+namespace fairlead::testbed {
+namespace {
+
+using base::cat;
+
+constexpr int kEth0 = 2;    // index in every namespace but the underlay
+constexpr int kBridge = 2;  // in the underlay
+constexpr int kClientPort = 9;
+constexpr int kFirstPort = 10;     // + node, in the underlay
+constexpr int kFirstPodVeth = 10;  // + position of the pod, in its node
+
+net::Ip ip(const std::string& text) { return *net::Ip::parse(text); }  // only for literals and numbers below
+net::Prefix network(const std::string& text) { return *net::Prefix::parse(text); }
+net::Prefix default_route(net::Family family) { return network(family == net::Family::V4 ? "0.0.0.0/0" : "::/0"); }
+
+Mac mac(unsigned kind, unsigned node, unsigned position) {
+  return {
+      0x02, 0xfa, static_cast<std::uint8_t>(kind), static_cast<std::uint8_t>(node), static_cast<std::uint8_t>(position),
+      0x01};
+}
+
+const net::Ip kGateway4 = net::Ip::v4(172, 18, 0, 254);
+net::Ip gateway6() { return ip("fd00:172:18::254"); }
+net::Ip pod_gateway4() { return ip("169.254.1.1"); }
+net::Ip pod_gateway6() { return ip("fe80::1"); }
+
+// Addresses are usable at once (no duplicate detection, nothing learnt from routers), and asymmetric paths are let in.
+Sysctls endpoint_sysctls() {
+  return {{"net/ipv6/conf/all/disable_ipv6", "0"}, {"net/ipv6/conf/default/disable_ipv6", "0"},
+          {"net/ipv6/conf/all/accept_dad", "0"},   {"net/ipv6/conf/default/accept_dad", "0"},
+          {"net/ipv6/conf/all/accept_ra", "0"},    {"net/ipv6/conf/default/accept_ra", "0"},
+          {"net/ipv4/conf/all/rp_filter", "0"},    {"net/ipv4/conf/default/rp_filter", "0"}};
+}
+
+Sysctls node_sysctls() {
+  Sysctls sysctls = endpoint_sysctls();
+  sysctls.insert(sysctls.end(), {{"net/ipv4/ip_forward", "1"},
+                                 {"net/ipv6/conf/all/forwarding", "1"},
+                                 {"net/ipv4/conf/all/send_redirects", "0"},
+                                 {"net/ipv4/conf/default/send_redirects", "0"}});
+  return sysctls;
+}
+
+Status make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return Error::from_errno(cat("mkdir ", path), errno);
+  return {};
+}
+
+}  // namespace
+
+Result<LoadReport> Load::next_report(milliseconds limit) {
+  const std::string line = TRY(process_.read_line(limit));
+  const base::Value value = TRY(base::parse_json(line));
+  return load_report_from(value);
+}
+
+Result<LoadReport> Load::stop() {
+  process_.close_input();
+  TRY(process_.wait(std::chrono::seconds(20)));
+  // The reports of LoadSpec::report_every_ms that nobody read stand before the final one.
+  Result<LoadReport> last = next_report(std::chrono::seconds(1));
+  while (last) {
+    Result<LoadReport> next = next_report(std::chrono::seconds(1));
+    if (!next) break;
+    last = std::move(next);
+  }
+  return last;
+}
+
+Testbed::Testbed(Topology topology, std::string prefix, std::string cgroup_root)
+    : topology_(topology), prefix_(std::move(prefix)), cgroup_(cat(cgroup_root, "/", prefix_)) {}
+
+Result<std::unique_ptr<Testbed>> Testbed::create(const Topology& topology) {
+  TRY_CONTEXT(sweep(), "sweep leftovers");
+  const std::string cgroups = TRY(cgroup2_root());
+  const std::string prefix = TRY(claim_prefix());
+  std::unique_ptr<Testbed> testbed(new Testbed(topology, prefix, cgroups));
+  TRY_CONTEXT(testbed->build(), "testbed");
+  return testbed;
+}
+
+Testbed::~Testbed() {
+  if (kept_) return;
+  probers_.clear();
+  servers_.clear();
+  if (Status removed = remove_remains(prefix_); !removed) std::cerr << "testbed: " << removed.error().message() << "\n";
+  if (reaper_) {
+    (void)reaper_->write_line("done").has_value();
+    (void)reaper_->wait(std::chrono::seconds(5)).has_value();
+  }
+}
+
+Status Testbed::keep() {
+  TRY(mark_kept(prefix_));
+  kept_ = true;
+  return reaper_ ? reaper_->write_line("keep") : Status();
+}
+
+Status Testbed::build() {
+  TRY(start_reaper());
+  for (const std::string& directory :
+       {dir() + "/netns", dir() + "/log", cgroup_, cgroup_ + "/client", cgroup_ + "/outside"}) {
+    TRY(make_directory(directory));
+  }
+  TRY(add_underlay());
+  TRY(add_client());
+  for (unsigned node = 1; node <= topology_.nodes; ++node) {
+    TRY(add_node(node));
+    for (unsigned i = 0; i < topology_.pods_per_node; ++i) TRY(add_pod(node));
+  }
+  return wait_until_links_are_up();
+}
+
+Status Testbed::start_reaper() {
+  reaper_ = TRY(Process::start({.argv = {program_path("fairlead-probe"), "reap", "--prefix", prefix_},
+                                .netns = {},
+                                .cgroup = {},
+                                .log = {},
+                                .pipes = Pipes::InOut}));
+  return {};
+}
+
+std::string Testbed::dir() const { return run_dir(prefix_); }
+std::string Testbed::node_dir(unsigned node) const { return cat(dir(), "/node", node); }
+std::string Testbed::bpf_root(unsigned node) const { return cat(node_dir(node), "/bpf"); }
+std::string Testbed::node_cgroup(unsigned node) const { return cat(cgroup_, "/node", node); }
+std::string Testbed::log_path(std::string_view name) const { return cat(dir(), "/log/", name, ".log"); }
+
+Result<Place*> Testbed::place(const std::string& name) {
+  const auto found = places_.find(name);
+  if (found == places_.end()) return Error(cat("the testbed has no \"", name, "\""));
+  return &found->second;
+}
+
+std::vector<const Place*> Testbed::places() const {
+  std::vector<const Place*> all;
+  for (const auto& [name, place] : places_) all.push_back(&place);
+  return all;
+}
+
+std::vector<const Place*> Testbed::pods() const {
+  std::vector<const Place*> found;
+  for (const auto& [name, place] : places_) {
+    if (name.rfind("pod", 0) == 0) found.push_back(&place);
+  }
+  return found;
+}
+
+Result<Place*> Testbed::add_place(Place place, const Sysctls& sysctls) {
+  place.netns = std::make_unique<NetNamespace>(TRY(NetNamespace::create(cat(dir(), "/netns/", place.name), sysctls)));
+  TRY(make_directory(place.cgroup));
+  const std::string name = place.name;
+  return &places_.insert_or_assign(name, std::move(place)).first->second;
+}
+
+Status Testbed::add_underlay() {
+  underlay_ =
+      std::make_unique<NetNamespace>(TRY(NetNamespace::create(cat(dir(), "/netns/underlay"), endpoint_sysctls())));
+  Netlink& netlink = underlay_->netlink();
+  netlink.add_bridge({.name = "underlay", .index = kBridge, .mac = mac(1, 0, 0)});
+  netlink.add_address(kBridge, kGateway4, 24);
+  netlink.add_address(kBridge, gateway6(), 64);
+  for (const net::Family family : {net::Family::V4, net::Family::V6}) {
+    netlink.add_route({.to = default_route(family), .via = {}, .source = {}, .blackhole = true});
+  }
+  return netlink.commit();
+}
+
+Status Testbed::plug_into_underlay(Place& place, int port_index) {
+  const auto number = static_cast<unsigned>(port_index);
+  Netlink& underlay = underlay_->netlink();
+  underlay.add_veth({.name = place.name, .index = port_index, .mac = mac(2, number, 0)},
+                    {.name = "eth0", .index = kEth0, .mac = mac(3, number, 0), .netns_fd = place.netns->fd()}, kBridge);
+  underlay.set_up(port_index);
+  TRY_CONTEXT(underlay.commit(), place.name);
+  Netlink& own = place.netns->netlink();
+  own.set_up(kEth0);
+  own.add_address(kEth0, place.v4, 24);
+  own.add_address(kEth0, place.v6, 64);
+  return own.commit();
+}
+
+Status Testbed::add_client() {
+  Place* client = TRY(add_place({.name = "client",
+                                 .node = 0,
+                                 .v4 = ip("172.18.0.100"),
+                                 .v6 = ip("fd00:172:18::100"),
+                                 .cgroup = cat(cgroup_, "/client"),
+                                 .netns = nullptr},
+                                endpoint_sysctls()));
+  return plug_into_underlay(*client, kClientPort);
+}
+
+Status Testbed::make_directories(unsigned node) {
+  for (const std::string& path : {node_cgroup(node), cat(node_cgroup(node), "/pods"), cat(node_cgroup(node), "/agent"),
+                                  node_dir(node), bpf_root(node)}) {
+    TRY(make_directory(path));
+  }
+  if (::mount("bpf", bpf_root(node).c_str(), "bpf", 0, "mode=0700") != 0) {
+    return Error::from_errno(cat("mount bpffs on ", bpf_root(node)), errno);
+  }
+  return {};
+}
+
+Status Testbed::add_node(unsigned node) {
+  TRY(make_directories(node));
+  Place* place = TRY(add_place({.name = cat("node", node),
+                                .node = node,
+                                .v4 = ip(cat("172.18.0.", node)),
+                                .v6 = ip(cat("fd00:172:18::", node)),
+                                .cgroup = cat(node_cgroup(node), "/host"),
+                                .netns = nullptr},
+                               node_sysctls()));
+  TRY(plug_into_underlay(*place, kFirstPort + static_cast<int>(node)));
+  Netlink& netlink = place->netns->netlink();
+  netlink.add_route({.to = default_route(net::Family::V4), .via = kGateway4, .interface_index = kEth0, .source = {}});
+  netlink.add_route({.to = default_route(net::Family::V6), .via = gateway6(), .interface_index = kEth0, .source = {}});
+  for (unsigned other = 1; other <= topology_.nodes; ++other) {
+    if (other == node) continue;
+    netlink.add_route({.to = network(cat("10.244.", other, ".0/24")),
+                       .via = ip(cat("172.18.0.", other)),
+                       .interface_index = kEth0,
+                       .source = {}});
+    netlink.add_route({.to = network(cat("fd00:10:244:", other, "::/64")),
+                       .via = ip(cat("fd00:172:18::", other)),
+                       .interface_index = kEth0,
+                       .source = {}});
+  }
+  return netlink.commit();
+}
+
+Result<Place*> Testbed::add_pod(unsigned node) {
+  const Place* host = TRY(place(cat("node", node)));
+  const unsigned position = pod_counts_[node]++;
+  const std::string name = cat("pod", node, static_cast<char>('a' + position));
+  Place* pod = TRY(add_place({.name = name,
+                              .node = node,
+                              .v4 = ip(cat("10.244.", node, ".", 10 + position)),
+                              .v6 = ip(cat("fd00:10:244:", node, "::", 10 + position)),
+                              .cgroup = cat(node_cgroup(node), "/pods/", name),
+                              .netns = nullptr},
+                             endpoint_sysctls()));
+  const Interface outer{
+      .name = name, .index = kFirstPodVeth + static_cast<int>(position), .mac = mac(4, node, position)};
+  Netlink& outside = host->netns->netlink();
+  outside.add_veth(outer,
+                   {.name = "eth0", .index = kEth0, .mac = mac(5, node, position), .netns_fd = pod->netns->fd()});
+  outside.set_up(outer.index);
+  outside.add_address(outer.index, pod_gateway6(), 64);
+  outside.add_route({.to = {pod->v4, 32}, .via = {}, .interface_index = outer.index, .source = {}});
+  outside.add_route({.to = {pod->v6, 128}, .via = {}, .interface_index = outer.index, .source = {}});
+  TRY_CONTEXT(outside.commit(), name);
+  Netlink& inside = pod->netns->netlink();
+  inside.set_up(kEth0);
+  inside.add_address(kEth0, pod->v4, 32);
+  inside.add_address(kEth0, pod->v6, 128);
+  // The gateway is no address of the node; whatever is sent to it belongs to the host's end of the veth.
+  inside.add_neighbour(kEth0, pod_gateway4(), outer.mac);
+  inside.add_neighbour(kEth0, pod_gateway6(), outer.mac);
+  inside.add_route({.to = {pod_gateway4(), 32}, .via = {}, .interface_index = kEth0, .source = {}});
+  inside.add_route(
+      {.to = default_route(net::Family::V4), .via = pod_gateway4(), .interface_index = kEth0, .source = {}});
+  inside.add_route(
+      {.to = default_route(net::Family::V6), .via = pod_gateway6(), .interface_index = kEth0, .source = {}});
+  TRY_CONTEXT(inside.commit(), name);
+  return pod;
+}
+
+// Carrier is told to the queueing discipline by a worker of the kernel; until then packets are dropped.
+Status Testbed::wait_until_links_are_up() {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  for (auto& [name, place] : places_) {
+    while (TRY(place.netns->netlink().operational_state(kEth0)) != IF_OPER_UP) {
+      if (std::chrono::steady_clock::now() > deadline) return Error(cat("eth0 of ", name, " does not come up"));
+      ::poll(nullptr, 0, 1);
+    }
+  }
+  return {};
+}
+
+Status Testbed::route_via_node(const std::string& from, const net::Prefix& to, unsigned node) {
+  const Place* via = TRY(place(cat("node", node)));
+  Netlink& netlink = TRY(place(from))->netns->netlink();
+  netlink.add_route({.to = to, .via = via->ip(to.family()), .interface_index = kEth0, .source = {}});
+  return netlink.commit();
+}
+
+Result<Process> Testbed::start(const std::string& at, const std::vector<std::string>& argv, const std::string& log_name,
+                               Pipes pipes, Membership membership) {
+  const Place* where = TRY(place(at));
+  return Process::start({.argv = argv,
+                         .netns = where->netns->path(),
+                         .cgroup = membership == Membership::Inside ? where->cgroup : cgroup_ + "/outside",
+                         .log = log_path(log_name),
+                         .pipes = pipes});
+}
+
+Status Testbed::run_in(const std::string& at, const std::function<Status()>& work) {
+  return in_namespace(TRY(place(at))->netns->fd(), work);
+}
+
+Status Testbed::serve(const std::string& at, const std::vector<std::string>& listeners, const std::string& key) {
+  stop_server(at, key);
+  std::vector<std::string> argv{program_path("fairlead-probe"), "serve", "--name", at};
+  for (const std::string& listener : listeners) argv.insert(argv.end(), {"--listen", listener});
+  Process server = TRY(start(at, argv, cat("serve-", at, key), Pipes::InOut));
+  TRY_CONTEXT(server.read_line(std::chrono::seconds(5)), cat("server at ", at));
+  servers_.insert_or_assign({at, key}, std::move(server));
+  return {};
+}
+
+void Testbed::stop_server(const std::string& at, const std::string& key) { servers_.erase({at, key}); }
+
+Result<Process*> Testbed::prober(const std::string& from, Membership membership) {
+  const std::pair key{from, membership};
+  auto found = probers_.find(key);
+  if (found == probers_.end()) {
+    Process process =
+        TRY(start(from, {program_path("fairlead-probe"), "prober"},
+                  cat("prober-", from, membership == Membership::Inside ? "" : "-outside"), Pipes::InOut, membership));
+    found = probers_.emplace(key, std::move(process)).first;
+  }
+  return &found->second;
+}
+
+Result<std::vector<Attempt>> Testbed::connect(const std::string& from, const ConnectSpec& spec, Membership membership) {
+  base::Value::Array request;
+  for (const std::string& argument : to_arguments(spec)) request.emplace_back(argument);
+  Process* process = TRY(prober(from, membership));
+  TRY(process->write_line(base::to_json(base::Value(std::move(request)))));
+  const unsigned rounds = spec.count / std::max(1U, spec.parallel) + 1;
+  const milliseconds limit(std::size_t{rounds} * spec.timeout_ms * (spec.requests + 2) + 5000);
+  const std::string line = TRY(process->read_line(limit));
+  const base::Value answer = TRY_CONTEXT(base::parse_json(line), cat("prober at ", from));
+  return attempts_from(answer);
+}
+
+Result<std::unique_ptr<Load>> Testbed::start_load(const std::string& from, const LoadSpec& spec,
+                                                  Membership membership) {
+  std::vector<std::string> argv{program_path("fairlead-probe"), "load"};
+  for (const std::string& argument : to_arguments(spec)) argv.push_back(argument);
+  return std::make_unique<Load>(TRY(start(from, argv, cat("load-", from, "-", ++loads_), Pipes::InOut, membership)));
+}
+
+}  // namespace fairlead::testbed

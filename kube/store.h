@@ -16,8 +16,8 @@ namespace fairlead::kube {
 
 // What changed since the last take_dirty().
 struct Dirty {
-  std::set<Key> services;   // resolve these again; a key without a Service object means: delete it
-  bool node = false;        // the own Node changed: resolve everything again
+  std::set<Key> services;  // resolve these again; a key without a Service object means: delete it
+  bool node = false;       // the own Node changed: resolve everything again
   bool service_cidrs = false;
   bool empty() const { return services.empty() && !node && !service_cidrs; }
 };
@@ -39,7 +39,9 @@ class Store final : public Sink {
   std::vector<const EndpointSlice*> slices_of(const Key& service) const;
   const std::map<Key, Service>& services() const { return services_; }
   const std::map<Key, EndpointSlice>& slices() const { return slices_; }
-  const Node* node() const { return nodes_.empty() ? nullptr : &nodes_.begin()->second; }  // sources pass only the own Node
+  const Node* node() const {
+    return nodes_.empty() ? nullptr : &nodes_.begin()->second;
+  }  // sources pass only the own Node
   const std::map<Key, ServiceCidr>& service_cidrs() const { return service_cidrs_; }
 
  private:

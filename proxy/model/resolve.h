@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kube/objects.h"
@@ -16,6 +17,8 @@ struct NodeView {
   std::string zone;  // label topology.kubernetes.io/zone; empty when absent
   bool operator==(const NodeView&) const = default;
 };
+// `node_name` is ours whether or not the Node object has been seen yet.
+NodeView node_view(const kube::Store& store, std::string_view node_name);
 
 // `slices` are those labelled with the service's name in its namespace, in any order.
 ServiceState resolve(const kube::Service& service, const std::vector<const kube::EndpointSlice*>& slices,

@@ -1,0 +1,57 @@
+#include "proxy/model/service_state.h"
+
+#include <ostream>
+
+namespace fairlead::proxy::model {
+namespace {
+
+void print_pool(std::ostream& out, std::string_view name, const std::vector<Endpoint>& endpoints) {
+  out << ' ' << name << "=[";
+  for (std::size_t i = 0; i < endpoints.size(); ++i) out << (i == 0 ? "" : " ") << endpoints[i];
+  out << ']';
+}
+
+}  // namespace
+
+std::string_view to_string(FrontendKind kind) {
+  switch (kind) {
+    case FrontendKind::ClusterIp: return "ClusterIP";
+    case FrontendKind::NodePort: return "NodePort";
+    case FrontendKind::ExternalIp: return "ExternalIP";
+    case FrontendKind::LoadBalancerIp: return "LoadBalancerIP";
+  }
+  return "?";
+}
+
+std::ostream& operator<<(std::ostream& out, const Endpoint& endpoint) {
+  return out << net::host_port(endpoint.address, endpoint.port) << (endpoint.local ? "(local)" : "");
+}
+
+std::ostream& operator<<(std::ostream& out, const Frontend& frontend) {
+  out << to_string(frontend.kind) << ' ';
+  if (frontend.kind == FrontendKind::NodePort) {
+    out << frontend.port;
+  } else {
+    out << net::host_port(frontend.address, frontend.port);
+  }
+  out << (frontend.pool == Pool::Local ? " local" : "") << (frontend.when_empty == WhenEmpty::Drop ? " drop" : "");
+  return out << (frontend.masquerade ? " masquerade" : "");
+}
+
+std::ostream& operator<<(std::ostream& out, const PortState& port) {
+  out << "{\"" << port.name << "\" " << to_string(port.protocol) << ' ' << net::to_string(port.family);
+  for (const Frontend& frontend : port.frontends) out << ", " << frontend;
+  out << ':';
+  print_pool(out, "cluster", port.cluster_endpoints);
+  if (!port.local_endpoints.empty()) print_pool(out, "local", port.local_endpoints);
+  return out << '}';
+}
+
+std::ostream& operator<<(std::ostream& out, const ServiceState& state) {
+  out << state.key << ' ' << to_string(state.type) << " endpoints " << state.counts.local << '/' << state.counts.ready
+      << '/' << state.counts.total;
+  for (const PortState& port : state.ports) out << "\n  " << port;
+  return out;
+}
+
+}  // namespace fairlead::proxy::model

@@ -53,8 +53,8 @@ Status check_version(const Field& object, const KnownKind& known, const TypeName
 // `implied` is the kind of an item of a <Kind>List, which need not repeat it.
 Result<TypeName> type_name(const Field& object, const TypeName* implied) {
   if (object.value().as_object() == nullptr) return object.not_a("an object");
-  TRY(object.object({"apiVersion", "kind", "metadata", "spec", "status", "items", "subsets", "endpoints", "ports",
-                     "addressType"}));
+  TRY(object.object(
+      {"apiVersion", "kind", "metadata", "spec", "status", "items", "subsets", "endpoints", "ports", "addressType"}));
   const Field kind = object.member("kind");
   const Field api_version = object.member("apiVersion");
   TypeName type;

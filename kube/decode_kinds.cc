@@ -81,8 +81,8 @@ Result<std::vector<std::string>> decode_hint_names(const Field& hints, std::stri
 }
 
 Result<std::optional<Endpoint>> decode_endpoint(const Field& item, AddressType type) {
-  TRY(item.object({"addresses", "conditions", "hostname", "targetRef", "deprecatedTopology", "nodeName", "zone",
-                   "hints"}));
+  TRY(item.object(
+      {"addresses", "conditions", "hostname", "targetRef", "deprecatedTopology", "nodeName", "zone", "hints"}));
   const Field conditions = item.member("conditions");
   TRY(conditions.object({"ready", "serving", "terminating"}));
   const Field ready = conditions.member("ready");
@@ -255,7 +255,8 @@ Result<std::string> metadata_entry(const Field& object, std::string_view map, st
 
 bool has_label(const Field& object, std::string_view name) {
   const base::Value::Object* labels = object.value()["metadata"]["labels"].as_object();
-  return labels != nullptr && std::any_of(labels->begin(), labels->end(), [&](const auto& l) { return l.first == name; });
+  return labels != nullptr &&
+         std::any_of(labels->begin(), labels->end(), [&](const auto& l) { return l.first == name; });
 }
 
 Result<EndpointSlice> decode_endpoint_slice(const Field& object) {

@@ -14,8 +14,8 @@ Result<Node> decode_node(const Field& object);
 Result<ServiceCidr> decode_service_cidr(const Field& object);
 
 // As the endpointslice mirroring controller does it: one slice per subset and family, addresses ready,
-// notReadyAddresses not. None when the skip-mirror label says so. Names are fixed (<name>-ipv4, <name>-2-ipv6) where the
-// controller draws random ones, so that a re-read yields the same objects.
+// notReadyAddresses not. None when the skip-mirror label says so. Names are fixed (<name>-ipv4, <name>-2-ipv6) where
+// the controller draws random ones, so that a re-read yields the same objects.
 Result<std::vector<EndpointSlice>> decode_endpoints(const Field& object);
 
 // metadata. Strict: the name is required and well-formed; a namespaced object without a namespace is in "default".

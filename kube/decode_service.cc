@@ -116,8 +116,8 @@ Status decode_families(const Field& spec, Service* out) {
 }
 
 Status decode_policies(const Field& spec, Service* out) {
-  static constexpr std::pair<std::string_view, TrafficPolicy> kPolicies[] = {
-      {"Cluster", TrafficPolicy::Cluster}, {"Local", TrafficPolicy::Local}};
+  static constexpr std::pair<std::string_view, TrafficPolicy> kPolicies[] = {{"Cluster", TrafficPolicy::Cluster},
+                                                                             {"Local", TrafficPolicy::Local}};
   const Field internal = spec.member("internalTrafficPolicy");
   const Field external = spec.member("externalTrafficPolicy");
   const Field health = spec.member("healthCheckNodePort");
@@ -174,10 +174,25 @@ Result<Service> decode_service(const Field& object) {
   out.has_proxy_name_label = has_label(object, kServiceProxyNameLabel);
   const Field spec = object.member("spec");
   if (spec.strict() && spec.absent()) return spec.error("is missing");
-  TRY(spec.object({"ports", "selector", "clusterIP", "clusterIPs", "type", "externalIPs", "sessionAffinity",
-                   "loadBalancerIP", "loadBalancerSourceRanges", "externalName", "externalTrafficPolicy",
-                   "healthCheckNodePort", "publishNotReadyAddresses", "sessionAffinityConfig", "ipFamilies",
-                   "ipFamilyPolicy", "allocateLoadBalancerNodePorts", "loadBalancerClass", "internalTrafficPolicy",
+  TRY(spec.object({"ports",
+                   "selector",
+                   "clusterIP",
+                   "clusterIPs",
+                   "type",
+                   "externalIPs",
+                   "sessionAffinity",
+                   "loadBalancerIP",
+                   "loadBalancerSourceRanges",
+                   "externalName",
+                   "externalTrafficPolicy",
+                   "healthCheckNodePort",
+                   "publishNotReadyAddresses",
+                   "sessionAffinityConfig",
+                   "ipFamilies",
+                   "ipFamilyPolicy",
+                   "allocateLoadBalancerNodePorts",
+                   "loadBalancerClass",
+                   "internalTrafficPolicy",
                    "trafficDistribution"}));
   const Field type = spec.member("type");
   out.type = TRY(type.choice<ServiceType>({{"ClusterIP", ServiceType::ClusterIp},

@@ -40,14 +40,15 @@ class Field {
   // "...: 70000 is not <expected>"
   Error not_a(std::string_view expected) const;
 
-  // Absent is fine; otherwise it must be an object. Strict: none of its members may be spelt like one of `known` but for
-  // case. `known` is every field the API knows, ours or not.
+  // Absent is fine; otherwise it must be an object. Strict: none of its members may be spelt like one of `known` but
+  // for case. `known` is every field the API knows, ours or not.
   Status object(std::initializer_list<std::string_view> known) const;
 
   // Absent reads as "", false-like nothing, or no items; another type than asked for is an error.
   Result<std::string> text() const;
   Result<std::optional<bool>> boolean() const;
-  Result<std::optional<std::int64_t>> integer(std::int64_t lowest, std::int64_t highest, std::string_view expected) const;
+  Result<std::optional<std::int64_t>> integer(std::int64_t lowest, std::int64_t highest,
+                                              std::string_view expected) const;
   Result<std::uint16_t> port() const;           // 0 when absent; else 1-65535
   Result<std::uint16_t> optional_port() const;  // 0 stands for absent, as in nodePort
 

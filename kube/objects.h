@@ -35,8 +35,8 @@ inline constexpr std::string_view kZoneLabel = "topology.kubernetes.io/zone";
 inline constexpr std::string_view kLastChangeTriggerAnnotation = "endpoints.kubernetes.io/last-change-trigger-time";
 
 enum class Protocol : std::uint8_t { Tcp = 6, Udp = 17, Sctp = 132 };  // IP protocol numbers
-std::string_view to_string(Protocol protocol);                        // "TCP", "UDP", "SCTP"
-std::optional<Protocol> parse_protocol(std::string_view text);        // exact API spelling
+std::string_view to_string(Protocol protocol);                         // "TCP", "UDP", "SCTP"
+std::optional<Protocol> parse_protocol(std::string_view text);         // exact API spelling
 
 struct Meta {
   Key key;
@@ -61,9 +61,9 @@ struct ServicePort {
 struct Service {
   Meta meta;
   ServiceType type = ServiceType::ClusterIp;
-  bool headless = false;               // spec.clusterIP is "None"
-  bool has_proxy_name_label = false;   // kServiceProxyNameLabel is present: someone else's service
-  std::vector<net::Ip> cluster_ips;    // spec.clusterIPs, else spec.clusterIP; never "None"
+  bool headless = false;              // spec.clusterIP is "None"
+  bool has_proxy_name_label = false;  // kServiceProxyNameLabel is present: someone else's service
+  std::vector<net::Ip> cluster_ips;   // spec.clusterIPs, else spec.clusterIP; never "None"
   std::vector<net::Family> ip_families;
   std::vector<ServicePort> ports;
   std::vector<net::Ip> external_ips;
@@ -142,9 +142,10 @@ using Object = std::variant<Service, EndpointSlice, Node, ServiceCidr>;
 Kind kind_of(const Object& object);
 const Meta& meta_of(const Object& object);
 
-// Whether kube-proxy's watch selectors let the object through (contract section 1.1): no Service with kServiceProxyNameLabel,
-// no headless Service, no slice with kHeadlessLabel. The one place of this rule is the sources: the API server applies the
-// same selectors, the manifest source calls this. An object that stops being selected is erased from the Sink.
+// Whether kube-proxy's watch selectors let the object through (contract section 1.1): no Service with
+// kServiceProxyNameLabel, no headless Service, no slice with kHeadlessLabel. The one place of this rule is the sources:
+// the API server applies the same selectors, the manifest source calls this. An object that stops being selected is
+// erased from the Sink.
 bool selected(const Object& object);
 
 }  // namespace fairlead::kube

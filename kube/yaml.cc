@@ -151,7 +151,7 @@ class TreeBuilder final : public YAML::EventHandler {
     Value value;
     YAML::anchor_t anchor = 0;
     std::size_t weight_before = 0;
-    std::size_t depth = 1;  // levels from here to its deepest leaf, aliases expanded
+    std::size_t depth = 1;           // levels from here to its deepest leaf, aliases expanded
     std::optional<std::string> key;  // of the member whose value comes next
     bool key_is_merge = false;
     std::vector<Value> merges;  // "<<" values: their members count where the map has none of its own

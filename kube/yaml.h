@@ -1,8 +1,8 @@
 // yaml: a YAML stream -> one base::Value per document, with lines. yaml-cpp stays inside yaml.cc.
 //
-// Scalars follow the YAML 1.2 core schema (quoted ones are strings); anchors, aliases and merge keys ("<<") are resolved.
-// Duplicate keys are errors. Depth and total size after alias expansion are bounded, so a small file cannot become a big
-// tree. Cost is linear in the expanded size.
+// Scalars follow the YAML 1.2 core schema (quoted ones are strings); anchors, aliases and merge keys ("<<") are
+// resolved. Duplicate keys are errors. Depth and total size after alias expansion are bounded, so a small file cannot
+// become a big tree. Cost is linear in the expanded size.
 #pragma once
 
 #include <string_view>

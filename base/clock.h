@@ -12,8 +12,8 @@ using Duration = std::chrono::nanoseconds;
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual Instant now() const = 0;      // monotonic
-  virtual WallTime wall() const = 0;    // for people and for timestamps on the wire
+  virtual Instant now() const = 0;    // monotonic
+  virtual WallTime wall() const = 0;  // for people and for timestamps on the wire
 };
 
 class SystemClock final : public Clock {

@@ -28,7 +28,9 @@ class Loop {
 
   class Registration;
   using Handle = std::unique_ptr<Registration, void (*)(Registration*)>;
-  static Handle none() { return Handle(nullptr, [](Registration*) {}); }
+  static Handle none() {
+    return Handle(nullptr, [](Registration*) {});
+  }
 
   static Result<std::unique_ptr<Loop>> create();
   ~Loop();

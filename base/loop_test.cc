@@ -17,7 +17,10 @@ std::unique_ptr<Loop> make_loop() {
 TEST(Loop, TimersFireInOrderAndStopEndsTheRun) {
   const auto loop = make_loop();
   std::string order;
-  const auto second = loop->after(2ms, [&] { order += "2"; loop->stop(); });
+  const auto second = loop->after(2ms, [&] {
+    order += "2";
+    loop->stop();
+  });
   const auto first = loop->after(1ms, [&] { order += "1"; });
   loop->run();
   EXPECT_EQ(order, "12");
@@ -40,7 +43,12 @@ TEST(Loop, OtherThreadsPostWork) {
   const auto loop = make_loop();
   const auto own = std::this_thread::get_id();
   std::thread::id ran_on;
-  std::thread other([&] { loop->post([&] { ran_on = std::this_thread::get_id(); loop->stop(); }); });
+  std::thread other([&] {
+    loop->post([&] {
+      ran_on = std::this_thread::get_id();
+      loop->stop();
+    });
+  });
   loop->run();
   other.join();
   EXPECT_EQ(ran_on, own);

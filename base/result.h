@@ -16,8 +16,7 @@ namespace fairlead::base {
 
 class [[nodiscard]] Error {
  public:
-  explicit Error(std::string message, int errno_value = 0)
-      : message_(std::move(message)), errno_(errno_value) {}
+  explicit Error(std::string message, int errno_value = 0) : message_(std::move(message)), errno_(errno_value) {}
 
   // "what: strerror(errno_value)"; keeps errno_value for callers that must tell ENOENT from EPERM.
   static Error from_errno(std::string_view what, int errno_value);
@@ -43,8 +42,8 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   using value_type = T;
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}          // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}      // NOLINT(google-explicit-constructor)
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }
@@ -104,17 +103,17 @@ using base::Status;
 }  // namespace fairlead
 
 // auto x = TRY(f());  yields the value, or returns the Error from the enclosing function.
-#define TRY(expr)                                             \
-  __extension__({                                             \
-    auto&& try_result_ = (expr);                              \
-    if (!try_result_) return std::move(try_result_).error();  \
-    std::move(try_result_).value();                           \
+#define TRY(expr)                                            \
+  __extension__({                                            \
+    auto&& try_result_ = (expr);                             \
+    if (!try_result_) return std::move(try_result_).error(); \
+    std::move(try_result_).value();                          \
   })
 
 // As TRY, with "context: " prepended to the Error.
-#define TRY_CONTEXT(expr, context)                                                  \
-  __extension__({                                                                   \
-    auto&& try_result_ = (expr);                                                    \
-    if (!try_result_) return std::move(try_result_).error().with_context(context);  \
-    std::move(try_result_).value();                                                 \
+#define TRY_CONTEXT(expr, context)                                                 \
+  __extension__({                                                                  \
+    auto&& try_result_ = (expr);                                                   \
+    if (!try_result_) return std::move(try_result_).error().with_context(context); \
+    std::move(try_result_).value();                                                \
   })

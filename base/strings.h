@@ -14,13 +14,11 @@ namespace fairlead::base {
 inline void append(std::string& out, std::string_view text) { out.append(text); }
 inline void append(std::string& out, char c) { out.push_back(c); }
 template <typename T>
-  requires std::is_same_v<T, bool>  // a plain bool parameter would also take every pointer
-void append(std::string& out, T value) {
-  out.append(value ? "true" : "false");
-}
+requires std::is_same_v<T, bool>  // a plain bool parameter would also take every pointer
+void append(std::string& out, T value) { out.append(value ? "true" : "false"); }
 template <typename T>
-  requires(std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && !std::is_same_v<T, char>)
-void append(std::string& out, T value) {
+requires(std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && !std::is_same_v<T, char>) void append(std::string& out,
+                                                                                                      T value) {
   char buffer[32];
   auto [end, ec] = std::to_chars(buffer, buffer + sizeof buffer, value);
   out.append(buffer, ec == std::errc() ? static_cast<std::size_t>(end - buffer) : 0);

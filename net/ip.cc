@@ -13,9 +13,7 @@ namespace {
 
 constexpr std::size_t kV4Offset = 12;
 
-Error not_an_ip(std::string_view text) {
-  return Error(base::cat("\"", text, "\" is not an IPv4 or IPv6 address"));
-}
+Error not_an_ip(std::string_view text) { return Error(base::cat("\"", text, "\" is not an IPv4 or IPv6 address")); }
 
 // Decimal octets, any number of leading zeros; as Go's netutils.ParseIPSloppy.
 std::string without_leading_zeros(std::string_view text) {
@@ -140,6 +138,5 @@ std::string host_port(const Ip& ip, std::uint16_t port) {
 
 std::size_t std::hash<fairlead::net::Ip>::operator()(const fairlead::net::Ip& ip) const noexcept {
   const auto& bytes = ip.bytes();
-  return std::hash<std::string_view>()(
-      std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  return std::hash<std::string_view>()(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }

@@ -119,7 +119,9 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { leaf(mark, anchor, Value(), false); }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& text) override {
-    leaf(mark, anchor, scalar(line_of(mark), tag, text), tag == "?" && text == "<<");
+    // As in JSON, a key is text: 80 and true are "80" and "true" there.
+    const bool is_key = !open_.empty() && open_.back().value.as_object() != nullptr && !open_.back().key;
+    leaf(mark, anchor, is_key ? Value(text) : scalar(line_of(mark), tag, text), tag == "?" && text == "<<");
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto it = anchors_.find(anchor);
@@ -222,7 +224,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void begin_member(Open* map, const Value& key, int line, bool merge_word) {
     const std::string* name = key.as_string();
-    if (name == nullptr) refuse(line, base::cat("a key must be a string, not ", key.type_name(), " (quote it)"));
+    if (name == nullptr) refuse(line, base::cat("a key must be text, not ", key.type_name()));
     const auto [it, added] = map->seen.emplace(*name, static_cast<std::size_t>(line));
     if (!added) refuse(line, base::cat("key \"", *name, "\" appears twice, first in line ", it->second));
     map->key = *name;

@@ -64,9 +64,10 @@ TEST(Yaml, ADuplicateKeyIsAnErrorThatNamesBothLines) {
 
 TEST(Yaml, BrokenTextIsAnErrorWithItsLine) {
   EXPECT_EQ(read("a: 1\nb: [1, 2\n"), "error: line 3: not YAML: end of sequence flow not found");
-  EXPECT_EQ(read("a:\n\t- b\n").substr(0, 23), "error: line 2: not YAML:");
+  EXPECT_EQ(read("a:\n\t- b\n"), "error: line 2: not YAML: illegal block entry");
   EXPECT_EQ(read("a: *nowhere"), "error: line 1: not YAML: the referenced anchor is not defined");
-  EXPECT_EQ(read("1: a"), "error: line 1: a key must be a string, not an integer (quote it)");
+  EXPECT_EQ(read("{80: a, true: b}"), R"({"80":"a","true":"b"})");
+  EXPECT_EQ(read("{[a]: b}"), "error: line 1: a key must be text, not a list");
   EXPECT_EQ(read("!!int x"), "error: line 1: \"x\" is not what its tag tag:yaml.org,2002:int says");
   EXPECT_EQ(read("!mine x"), "error: line 1: tag !mine is not known here");
 }
@@ -82,7 +83,7 @@ TEST(Yaml, ASmallFileCannotBecomeABigTree) {
 
   std::string ladder = "- &a0 [x]\n";  // each step refers to the last: deep only when expanded
   for (int i = 1; i < 150; ++i) ladder += base::cat("- &a", i, " [*a", i - 1, "]\n");
-  EXPECT_EQ(read(ladder), "error: line 99: nested deeper than 100");
+  EXPECT_EQ(read(ladder), "error: line 100: nested deeper than 100");
 }
 
 }  // namespace

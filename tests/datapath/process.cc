@@ -29,16 +29,6 @@ int left_until(Clock::time_point deadline) {
   return left < 0 ? 0 : static_cast<int>(left) + 1;
 }
 
-std::vector<std::string> wrapped(const Launch& launch) {
-  if (launch.netns.empty() && launch.cgroup.empty()) return launch.argv;
-  std::vector<std::string> argv{program_path("fairlead-probe"), "enter"};
-  if (!launch.netns.empty()) argv.insert(argv.end(), {"--net", launch.netns});
-  if (!launch.cgroup.empty()) argv.insert(argv.end(), {"--cgroup", launch.cgroup});
-  argv.push_back("--");
-  argv.insert(argv.end(), launch.argv.begin(), launch.argv.end());
-  return argv;
-}
-
 struct Standard {
   base::Fd in;
   base::Fd out;
@@ -64,8 +54,18 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const Standard& child)
 }  // namespace
 
 std::string program_path(std::string_view name) {
-  const char* set = std::getenv("FAIRLEAD_BIN_DIR");
-  return cat(set != nullptr ? set : FAIRLEAD_BIN_DIR, "/", name);
+  const char* build = std::getenv("FAIRLEAD_BUILD_DIR");
+  return cat(build != nullptr ? cat(build, "/bin") : FAIRLEAD_BIN_DIR, "/", name);
+}
+
+std::vector<std::string> wrapped(const Launch& launch) {
+  if (launch.netns.empty() && launch.cgroup.empty()) return launch.argv;
+  std::vector<std::string> argv{program_path("fairlead-probe"), "enter"};
+  if (!launch.netns.empty()) argv.insert(argv.end(), {"--net", launch.netns});
+  if (!launch.cgroup.empty()) argv.insert(argv.end(), {"--cgroup", launch.cgroup});
+  argv.push_back("--");
+  argv.insert(argv.end(), launch.argv.begin(), launch.argv.end());
+  return argv;
 }
 
 Result<Process> Process::start(const Launch& launch) {
@@ -178,7 +178,9 @@ Result<std::string> Process::read_line(milliseconds limit) {
       return line;
     }
     pollfd readable{out_.get(), POLLIN, 0};
-    if (::poll(&readable, 1, left_until(deadline)) == 0) {
+    const int ready = ::poll(&readable, 1, left_until(deadline));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready == 0) {
       return Error(cat("process ", pid_, " said nothing for ", limit.count(), " ms; its log: ", log()), ETIMEDOUT);
     }
     char buffer[65536];

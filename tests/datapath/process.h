@@ -26,8 +26,10 @@ struct Launch {
   Pipes pipes = Pipes::None;
 };
 
-// <build>/bin/<name>, or $FAIRLEAD_BIN_DIR/<name>.
+// <name> in $FAIRLEAD_BUILD_DIR/bin (set by tools/run_tests.py), else in the bin folder of the build this belongs to.
 std::string program_path(std::string_view name);
+// The command line that enters launch.netns and launch.cgroup first.
+std::vector<std::string> wrapped(const Launch& launch);
 
 class Process {
  public:

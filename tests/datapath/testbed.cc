@@ -280,6 +280,19 @@ Result<Place*> Testbed::add_pod(unsigned node) {
   return pod;
 }
 
+Result<Place*> Testbed::add_host(const std::string& name, unsigned number) {
+  Place* host = TRY(add_place({.name = name,
+                               .node = 0,
+                               .v4 = ip(cat("172.18.0.", number)),
+                               .v6 = ip(cat("fd00:172:18::", number)),
+                               .cgroup = cat(cgroup_, "/", name),
+                               .netns = nullptr},
+                              endpoint_sysctls()));
+  TRY(plug_into_underlay(*host, kFirstPort + static_cast<int>(number)));
+  TRY(wait_until_links_are_up());
+  return host;
+}
+
 // Carrier is told to the queueing discipline by a worker of the kernel; until then packets are dropped.
 Status Testbed::wait_until_links_are_up() {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
@@ -307,6 +320,13 @@ Result<Process> Testbed::start(const std::string& at, const std::vector<std::str
                          .cgroup = membership == Membership::Inside ? where->cgroup : cgroup_ + "/outside",
                          .log = log_path(log_name),
                          .pipes = pipes});
+}
+
+Result<base::ProcessOutput> Testbed::run(const std::string& at, const std::vector<std::string>& argv,
+                                         milliseconds limit) {
+  const Place* where = TRY(place(at));
+  return base::run_process(wrapped({.argv = argv, .netns = where->netns->path(), .cgroup = where->cgroup, .log = {}}),
+                           {}, limit);
 }
 
 Status Testbed::run_in(const std::string& at, const std::function<Status()>& work) {

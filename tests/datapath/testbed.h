@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/subprocess.h"
 #include "net/ip.h"
 #include "tests/datapath/namespaces.h"
 #include "tests/datapath/probe_spec.h"
@@ -79,12 +80,17 @@ class Testbed {
   std::vector<const Place*> places() const;
   std::vector<const Place*> pods() const;  // ordered by node and name
   Result<Place*> add_pod(unsigned node);
+  // Something else on the underlay, for nodes and client to reach: 172.18.0.<number> and IPv6; 110 to 199.
+  Result<Place*> add_host(const std::string& name, unsigned number);
 
   // A route at `from` to `to` through a node's underlay address.
   Status route_via_node(const std::string& from, const net::Prefix& to, unsigned node);
 
   Result<Process> start(const std::string& at, const std::vector<std::string>& argv, const std::string& log_name,
                         Pipes pipes = Pipes::None, Membership membership = Membership::Inside);
+  // Runs a program to its end, in the namespace and cgroup of `at`.
+  Result<base::ProcessOutput> run(const std::string& at, const std::vector<std::string>& argv,
+                                  milliseconds limit = std::chrono::seconds(30));
   Status run_in(const std::string& at, const std::function<Status()>& work);
 
   // A server that answers with the place's name; replaces the one that ran there under `key`. One process, no matter

@@ -1,0 +1,79 @@
+#include "tests/datapath/driver.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <iostream>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "tests/datapath/service_spec.h"
+
+namespace fairlead::testbed {
+namespace {
+
+using base::cat;
+
+constexpr std::size_t kLogShown = 6000;  // bytes from the end of an agent's log
+
+std::string tail(const std::string& text) {
+  return text.size() <= kLogShown ? text : cat("...", text.substr(text.size() - kLogShown));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AgentDriver>> AgentDriver::create(Testbed& testbed, const std::string& dataplane) {
+  const std::string directory = testbed.dir() + "/manifests";
+  if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST)
+    return Error::from_errno(cat("mkdir ", directory), errno);
+  std::unique_ptr<AgentDriver> driver(new AgentDriver(testbed, directory));
+  TRY(base::write_file_atomically(directory + "/nodes.json", list_document(node_manifests(testbed))));
+  driver->document_ = list_document({});
+  TRY(base::write_file_atomically(directory + "/services.json", driver->document_));
+  const std::vector<std::string> source{"--manifests", directory};
+  for (unsigned node = 1; node <= testbed.nodes(); ++node) {
+    driver->agents_.push_back(std::make_unique<AgentProcess>(testbed, node, dataplane, source));
+    TRY(driver->agents_.back()->launch());
+  }
+  for (auto& agent : driver->agents_) TRY(agent->wait_until_settled());
+  return driver;
+}
+
+AgentDriver::~AgentDriver() {
+  for (auto& agent : agents_) {
+    if (agent->running() && !agent->terminate()) agent->kill();
+    const auto output = agent->command("cleanup");
+    if (!output || output->exit_code != 0) {
+      std::cerr << "cleanup of node" << agent->node() << ": " << (output ? output->err : output.error().message());
+    }
+  }
+}
+
+// One file holds all, so that every agent sees one batch of changes: its generation counts up by one.
+Status AgentDriver::apply(std::vector<base::Value> objects) {
+  std::string document = list_document(std::move(objects));
+  if (document == document_) return {};
+  std::vector<std::uint64_t> before;
+  for (auto& agent : agents_) before.push_back(TRY(agent->status()).generation);
+  TRY(base::write_file_atomically(directory_ + "/services.json", document));
+  document_ = std::move(document);
+  for (std::size_t i = 0; i < agents_.size(); ++i) {
+    const auto has_it = [&](const AgentStatus& status) { return status.generation > before[i] && status.settled(); };
+    TRY(agents_[i]->wait_for(has_it, "up to date with the manifests"));
+  }
+  return {};
+}
+
+std::string AgentDriver::diagnosis() {
+  std::string text;
+  for (auto& agent : agents_) {
+    const auto status = agent->status();
+    const auto services = http_get(agent->status_socket(), "/v1/services");
+    text += cat("--- node", agent->node(), " status: ", status ? status->text : status.error().message(),
+                "\n--- services: ", services ? *services : services.error().message(), "\n--- log:\n",
+                tail(agent->log()), "\n");
+  }
+  return text;
+}
+
+}  // namespace fairlead::testbed

@@ -1,0 +1,45 @@
+// Driver: how a testbed's nodes get the services of a scenario. agent_driver() is the real thing: an agent per node
+// that reads one directory of manifests.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "tests/datapath/agent_process.h"
+#include "tests/datapath/testbed.h"
+
+namespace fairlead::testbed {
+
+class Driver {
+ public:
+  virtual ~Driver() = default;
+  // The complete set of Services and EndpointSlices. Returns when every node has brought it to its kernel.
+  virtual Status apply(std::vector<base::Value> objects) = 0;
+  // For a failed test: logs and state.
+  virtual std::string diagnosis() = 0;
+};
+
+class AgentDriver final : public Driver {
+ public:
+  // Starts an agent on every node and waits until each has synced.
+  static Result<std::unique_ptr<AgentDriver>> create(Testbed& testbed, const std::string& dataplane);
+  ~AgentDriver() override;  // stops the agents and runs `cleanup` on each node
+
+  Status apply(std::vector<base::Value> objects) override;
+  std::string diagnosis() override;
+  AgentProcess& agent(unsigned node) { return *agents_[node - 1]; }
+  std::size_t agents() const { return agents_.size(); }
+
+ private:
+  AgentDriver(Testbed& testbed, std::string directory) : testbed_(testbed), directory_(std::move(directory)) {}
+
+  Testbed& testbed_;
+  std::string directory_;  // of manifests
+  std::string document_;   // as last written
+  std::vector<std::unique_ptr<AgentProcess>> agents_;
+};
+
+}  // namespace fairlead::testbed

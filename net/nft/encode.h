@@ -1,0 +1,35 @@
+// encode(): a Batch as the bytes of one sendmsg, with what is needed to trace a kernel error back to its command.
+// Internal to net/nft. Rules go through libnftnl; elements are written directly, they are what there is much of.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "net/nft/types.h"
+
+struct nlmsghdr;
+
+namespace fairlead::net::nft {
+
+struct SentMessage {
+  std::size_t command = 0;
+  std::size_t first_element = 0;
+  std::uint32_t elements_at = 0;  // offset of the first element from the message's start; 0: no elements
+  std::uint32_t stride = 0;       // bytes of one element
+};
+
+struct EncodedBatch {
+  std::vector<std::uint8_t> bytes;
+  std::vector<SentMessage> messages;  // message i has sequence number first_sequence + i; begin and end are outside
+
+  // Which command (and element) the kernel's error offset `at` into message `index` points to.
+  std::optional<std::size_t> element_at(std::size_t index, std::uint32_t at) const;
+};
+
+// `commit` false leaves out the batch's end, so that the kernel checks and then forgets it.
+EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commit);
+
+std::uint8_t nfproto(Family family);
+
+}  // namespace fairlead::net::nft

@@ -1,0 +1,50 @@
+// Kernel: the seam between nftables users and netlink. net/nft/netlink.h is the real one, net/nft/fake.h a kernel in
+// memory with the same rules about what exists, and with faults to order.
+//
+// One thread. A commit is one transaction: all of it or nothing, and packets see either the old or the new state.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/result.h"
+#include "net/nft/types.h"
+
+namespace fairlead::net::nft {
+
+// Why a transaction was refused. Nothing of it is in force.
+struct Refusal {
+  Error error;
+  std::optional<std::size_t> command;  // the first one at fault; empty: the transaction as a whole
+  std::optional<std::size_t> element;  // of that command, when the kernel told
+};
+
+// What happened to the tables since the last question, except by this object's own commits.
+struct ForeignChanges {
+  std::set<TableId> tables;
+  bool lost = false;  // messages were dropped (ENOBUFS): anything may have changed
+};
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+
+  virtual std::optional<Refusal> commit(const Batch& batch) = 0;
+  // The kernel's verdict on a batch that never takes effect (as `nft --check`).
+  virtual std::optional<Refusal> check(const Batch& batch) = 0;
+
+  // Empty when there is no such table.
+  virtual Result<std::optional<TableDump>> dump(const TableId& table) = 0;
+  virtual Status dump_elements(const TableId& table, const std::string& set,
+                               const std::function<void(const Element&)>& each) = 0;
+  virtual Status dump_verdicts(const TableId& table, const std::string& set,
+                               const std::function<void(const VerdictElement&)>& each) = 0;
+
+  // Readable when somebody else changed an nftables table of this namespace.
+  virtual int notification_fd() const = 0;
+  virtual ForeignChanges read_notifications() = 0;
+};
+
+}  // namespace fairlead::net::nft

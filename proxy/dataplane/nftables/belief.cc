@@ -1,0 +1,108 @@
+#include "proxy/dataplane/nftables/belief.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/strings.h"
+
+namespace fairlead::proxy::dataplane::nftables {
+namespace {
+
+nft::Element key_of(nft::Element element) {
+  element.data = {};
+  element.data_size = 0;
+  return element;
+}
+
+Status read_elements(nft::Kernel& kernel, const nft::TableId& table, SetId set, Belief& into) {
+  auto stray = [&](const nft::Element& e) { into.strays.push_back({set, {table, key_of(e)}}); };
+  auto read = [&](const nft::Element& e) {
+    switch (set) {
+      case SetId::Services:
+      case SetId::NodePorts:
+        if (auto key = parse_frontend(table.family, set, e)) {
+          into.frontends[*key].code = parse_code(e);
+          return;
+        }
+        break;
+      case SetId::Endpoints:
+        if (auto endpoint = parse_endpoint(table.family, e)) {
+          auto& slots = into.frontends[endpoint->frontend].slots;
+          if (slots.size() <= endpoint->index) slots.resize(endpoint->index + 1);
+          slots[endpoint->index] = endpoint->slot;
+          return;
+        }
+        break;
+      case SetId::Hairpin:
+        if (auto address = parse_hairpin(table.family, e)) {
+          into.hairpin[*address].installed = true;
+          return;
+        }
+        break;
+    }
+    stray(e);
+  };
+  return kernel.dump_elements(table, name_of(set), read);
+}
+
+Status read_table(nft::Kernel& kernel, TableBelief& table, std::uint32_t mark, Belief& into) {
+  const auto dump = TRY(kernel.dump(table.id));
+  table.exists = dump.has_value();
+  if (!dump) return {};
+  std::vector<nft::VerdictElement> verdicts[2];
+  const char* names[2] = {"dispatch", "refuse"};
+  for (int i = 0; i < 2; ++i) {
+    const bool present =
+        std::any_of(dump->sets.begin(), dump->sets.end(), [&](const nft::Set& set) { return set.name == names[i]; });
+    if (!present) continue;
+    TRY(kernel.dump_verdicts(table.id, names[i], [&](const nft::VerdictElement& e) { verdicts[i].push_back(e); }));
+  }
+  Inspection inspection = inspect(*dump, verdicts[0], verdicts[1], table.id, mark);
+  table.mismatch = std::move(inspection.mismatch);
+  if (!table.usable()) return {};
+  table.codes = std::move(inspection.codes);
+  // Services before endpoints: the map of frontends then reaches its size early.
+  for (SetId set : kElementSets) TRY(read_elements(kernel, table.id, set, into));
+  return {};
+}
+
+}  // namespace
+
+Result<Belief> read_belief(nft::Kernel& kernel, const std::vector<nft::TableId>& tables, std::uint32_t mark) {
+  constexpr int kAttempts = 5;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    Belief belief;
+    Status read;
+    for (const nft::TableId& id : tables) {
+      belief.tables.push_back({.id = id, .exists = false, .mismatch = {}, .codes = {}});
+      read = read_table(kernel, belief.tables.back(), mark, belief);
+      if (!read) break;
+    }
+    if (read) return belief;
+    // Somebody wrote or deleted while we read.
+    const int code = read.error().errno_value();
+    if ((code != EINTR && code != ENOENT) || attempt + 1 == kAttempts) {
+      return std::move(read).error().with_context("cannot read our nftables tables");
+    }
+  }
+  return Error("cannot read our nftables tables");
+}
+
+std::string Belief::text() const {
+  const std::map<FrontendKey, Installed> sorted(frontends.begin(), frontends.end());
+  std::map<net::Ip, Hairpin> addresses(hairpin.begin(), hairpin.end());
+  std::string out;
+  for (const TableBelief& table : tables) {
+    out += base::cat("table ", table.id.to_string(), table.usable() ? "\n" : " (not in force)\n");
+    for (const auto& [key, installed] : sorted) {
+      if (key.family == table.id.family) append_text(out, key, installed);
+    }
+    for (const auto& [address, state] : addresses) {
+      if (!state.installed || address.family() != table.id.family) continue;
+      out += base::cat("hairpin ", address.to_string(), "\n");
+    }
+  }
+  return out;
+}
+
+}  // namespace fairlead::proxy::dataplane::nftables

@@ -1,0 +1,77 @@
+// Engine: pending edits -> transactions -> kernel, with belief kept in step. The Dataplane of nftables.cc is this plus
+// the bookkeeping of services. One thread.
+#pragma once
+
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/dataplane/dataplane.h"
+#include "proxy/dataplane/nftables/belief.h"
+#include "proxy/dataplane/nftables/claims.h"
+#include "proxy/dataplane/nftables/nftables.h"
+
+namespace fairlead::proxy::dataplane::nftables {
+
+// Element writes of one transaction, by table and set.
+struct Writes {
+  std::vector<nft::Element> of[2][std::size(kElementSets)];
+  std::vector<nft::Element>& in(std::size_t table, SetId set) { return of[table][static_cast<std::size_t>(set)]; }
+};
+
+class Engine {
+ public:
+  // Names the service behind a frontend, for Failures.
+  using OwnerOf = std::function<model::Key(const FrontendKey&)>;
+
+  Engine(std::unique_ptr<nft::Kernel> kernel, const Options& options, const std::vector<net::Family>& families,
+         Tuning tuning, OwnerOf owner_of);
+
+  // Forgets everything and reads the kernel; `edits` then deletes every frontend found there.
+  Status load();
+  // Reads the kernel again; `edits` then restores what was believed.
+  Status reload();
+
+  // Writes `edits` and what reading the kernel left to do. What cannot be written stays in `edits`.
+  void flush(Report& report);
+  Status remove();
+
+  Wanted current(const FrontendKey& frontend) const;
+  bool is_ours(const nft::ForeignChanges& changes) const;
+  bool has_family(net::Family family) const;
+  nft::Kernel& kernel() { return *kernel_; }
+  const nft::Kernel& kernel() const { return *kernel_; }
+  const Belief& belief() const { return belief_; }
+
+  Edits edits;
+
+ private:
+  // One transaction, and what will be true once it is in force.
+  struct Stage {
+    nft::Batch batch;
+    std::vector<std::pair<FrontendKey, std::optional<Installed>>> frontends;
+    std::unordered_map<net::Ip, std::int64_t> users;  // change of Hairpin::users
+    std::vector<std::pair<net::Ip, bool>> hairpin;
+    std::vector<std::pair<std::size_t, std::uint32_t>> codes;  // table index, code
+    bool last = false;                                         // nothing is left after it
+  };
+  Stage stage() const;
+  void stage_tables(Stage& stage) const;
+  void stage_hairpin(Stage& stage, Writes& deletes, Writes& adds) const;
+  void settle(Stage stage);
+  bool must_be_one_transaction() const;
+  std::size_t table_of(net::Family family) const;
+  std::optional<FrontendKey> culprit(const nft::Batch& batch, const nft::Refusal& refusal) const;
+
+  std::unique_ptr<nft::Kernel> kernel_;
+  std::vector<nft::TableId> tables_;
+  std::uint32_t mark_;
+  Tuning tuning_;
+  OwnerOf owner_of_;
+  Belief belief_;
+  bool sweep_ = false;  // belief was read: hairpin addresses may be left that nobody uses
+};
+
+}  // namespace fairlead::proxy::dataplane::nftables

@@ -1,0 +1,178 @@
+#include "proxy/dataplane/nftables/nftables.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/strings.h"
+#include "net/nft/netlink.h"
+#include "proxy/dataplane/nftables/claims.h"
+#include "proxy/dataplane/nftables/engine.h"
+
+namespace fairlead::proxy::dataplane::nftables {
+namespace {
+
+constexpr net::Family kFamilies[] = {net::Family::V4, net::Family::V6};
+
+class Nftables final : public Dataplane {
+ public:
+  Nftables(std::unique_ptr<nft::Kernel> kernel, const Options& options, const std::vector<net::Family>& families,
+           Tuning tuning)
+      : engine_(std::move(kernel), options, families, tuning, [this](const FrontendKey& frontend) {
+          const model::Key* owner = claims_.owner(frontend);
+          return owner == nullptr ? model::Key() : *owner;
+        }) {}
+
+  std::string_view name() const override { return "nftables"; }
+
+  Report replace(const std::vector<model::ServiceState>& services) override {
+    Report report;
+    claims_ = Claims();
+    ready_ = false;
+    if (Status read = engine_.load(); !read) {
+      report.failures.push_back({{}, std::move(read).error()});
+      return report;
+    }
+    ready_ = true;
+    for (const model::ServiceState& state : services) upsert(state);
+    engine_.flush(report);
+    for (const Conflict& conflict : claims_.conflicts()) report.failures.push_back(failure(conflict));
+    return report;
+  }
+
+  Report apply(const model::Changes& changes) override {
+    Report report;
+    if (!ready_) {
+      report.failures.push_back({{}, Error("nftables: nothing was read from the kernel yet")});
+      return report;
+    }
+    // What is deleted first, so that a frontend that moves between services is not contested on the way.
+    for (const model::Key& key : changes.deleted) claims_.erase(key, engine_.edits);
+    for (const model::ServiceState& state : changes.upserted) upsert(state);
+    engine_.flush(report);
+    report_conflicts(changes, report);
+    return report;
+  }
+
+  Status remove() override {
+    claims_ = Claims();
+    ready_ = false;
+    return engine_.remove();
+  }
+
+  int notification_fd() const override { return engine_.kernel().notification_fd(); }
+
+  Report handle_notification() override {
+    Report report;
+    const nft::ForeignChanges changes = engine_.kernel().read_notifications();
+    if (!ready_ || !engine_.is_ours(changes)) return report;
+    if (Status read = engine_.reload(); !read) {
+      report.failures.push_back({{}, std::move(read).error()});
+      return report;
+    }
+    engine_.flush(report);
+    return report;
+  }
+
+  const Belief& belief() const { return engine_.belief(); }
+
+ private:
+  void upsert(const model::ServiceState& state) {
+    auto current = [this](const FrontendKey& frontend) { return engine_.current(frontend); };
+    auto foreign = [this](const model::PortState& port) { return !engine_.has_family(port.family); };
+    if (std::none_of(state.ports.begin(), state.ports.end(), foreign)) {
+      claims_.upsert(state, engine_.edits, current);
+      return;
+    }
+    // A family this kernel does not have; the probe said so.
+    model::ServiceState rest = state;
+    std::erase_if(rest.ports, foreign);
+    claims_.upsert(rest, engine_.edits, current);
+  }
+
+  static Failure failure(const Conflict& conflict) {
+    return {conflict.loser, Error(base::cat(conflict.frontend.to_string(), " of ", conflict.loser.to_string(),
+                                            " belongs to ", conflict.owner.to_string(), " already"))};
+  }
+
+  void report_conflicts(const model::Changes& changes, Report& report) const {
+    std::set<std::pair<model::Key, FrontendKey>> seen;
+    for (const model::ServiceState& state : changes.upserted) {
+      for (const Conflict& conflict : claims_.conflicts_of(state.key)) {
+        if (seen.emplace(conflict.loser, conflict.frontend).second) report.failures.push_back(failure(conflict));
+      }
+    }
+  }
+
+  Claims claims_;
+  Engine engine_;
+  bool ready_ = false;  // the kernel was read, so that belief means something
+};
+
+// Everything the layout uses, put before the kernel under a name nobody has.
+std::optional<nft::Refusal> try_family(nft::Kernel& kernel, net::Family family, const Options& options) {
+  const nft::TableId table{family, options.instance + "-probe"};
+  nft::Batch batch = create_table(table, options.masquerade_mark);
+  add_code(batch, table, 2, options.masquerade_mark);
+  add_code(batch, table, 2 | kMasquerade | kNodePort, options.masquerade_mark);
+  return kernel.check(batch);
+}
+
+struct Tried {
+  std::vector<net::Family> usable;
+  std::string reason;
+};
+
+Tried try_families(nft::Kernel& kernel, const Options& options) {
+  Tried tried;
+  std::string why_not;
+  for (net::Family family : kFamilies) {
+    const auto refusal = try_family(kernel, family, options);
+    if (!refusal) {
+      tried.usable.push_back(family);
+      tried.reason += base::cat(tried.reason.empty() ? "" : " and ", net::to_string(family));
+    } else {
+      why_not += base::cat(why_not.empty() ? "no " : "; no ", net::to_string(family), ": ", refusal->error.message());
+    }
+  }
+  tried.reason = tried.usable.empty() ? why_not
+                                      : base::cat("nf_tables with maps, numgen, fib, nat and reject for ", tried.reason,
+                                                  why_not.empty() ? "" : "; ", why_not);
+  return tried;
+}
+
+}  // namespace
+
+Probe probe(const Options& options) {
+  auto kernel = net::nft::open_netlink();
+  if (!kernel) return {.usable = false, .reason = kernel.error().message()};
+  Tried tried = try_families(**kernel, options);
+  return {.usable = !tried.usable.empty(), .reason = std::move(tried.reason)};
+}
+
+bool has_traces(const Options& options) {
+  auto kernel = net::nft::open_netlink();
+  if (!kernel) return false;
+  return std::any_of(std::begin(kFamilies), std::end(kFamilies), [&](net::Family family) {
+    const auto dump = (*kernel)->dump({family, options.instance});
+    return !dump || dump->has_value();
+  });
+}
+
+Result<std::unique_ptr<Dataplane>> open(const Options& options) {
+  auto kernel = TRY_CONTEXT(net::nft::open_netlink(), "nftables");
+  const Tried tried = try_families(*kernel, options);
+  if (tried.usable.empty()) return Error(base::cat("nftables: ", tried.reason));
+  return make(std::move(kernel), options, tried.usable);
+}
+
+std::unique_ptr<Dataplane> make(std::unique_ptr<net::nft::Kernel> kernel, const Options& options,
+                                const std::vector<net::Family>& families, Tuning tuning) {
+  return std::make_unique<Nftables>(std::move(kernel), options, families, tuning);
+}
+
+std::string dump_text(const Dataplane& dataplane) {
+  const auto* ours = dynamic_cast<const Nftables*>(&dataplane);
+  return ours == nullptr ? std::string() : ours->belief().text();
+}
+
+}  // namespace fairlead::proxy::dataplane::nftables

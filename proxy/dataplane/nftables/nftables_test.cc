@@ -1,0 +1,303 @@
+// The dataplane over a kernel in memory: adoption, faults, conflicts, somebody else's edits.
+#include "proxy/dataplane/nftables/nftables.h"
+
+#include <gtest/gtest.h>
+
+#include "net/nft/fake.h"
+#include "proxy/dataplane/nftables/belief.h"
+#include "proxy/dataplane/nftables/layout.h"
+#include "proxy/dataplane/nftables/test_states.h"
+
+namespace fairlead::proxy::dataplane::nftables {
+namespace {
+
+using namespace test;
+
+const nft::TableId kV4{net::Family::V4, "fairlead"};
+const nft::TableId kV6{net::Family::V6, "fairlead"};
+
+struct Node {
+  std::shared_ptr<nft::FakeNamespace> ns = std::make_shared<nft::FakeNamespace>();
+
+  // A start of the agent on this kernel.
+  std::unique_ptr<Dataplane> start(std::size_t chunk = 4000) const {
+    return make(std::make_unique<nft::FakeKernel>(ns), Options(), {net::Family::V4, net::Family::V6}, {.chunk = chunk});
+  }
+  // What the kernel holds, as a fresh reader sees it.
+  std::string text() const {
+    nft::FakeKernel kernel(ns);
+    return read_belief(kernel).text();
+  }
+
+ private:
+  static Belief read_belief(nft::Kernel& kernel) {
+    return nftables::read_belief(kernel, {kV4, kV6}, Options().masquerade_mark).value();
+  }
+};
+
+std::vector<model::ServiceState> some_services() {
+  return {service("dns", {cluster_ip("10.96.0.10", 53), node_port(30053)}, endpoints(3), model::Protocol::Udp),
+          service("none", {cluster_ip("10.96.0.11", 80), node_port(30080)}, {}),
+          service("six", {cluster_ip("fd00::10", 80)}, {endpoint("fd01::1", 80, true), endpoint("fd01::2", 80)}),
+          service("web", {cluster_ip("10.96.0.12", 80)}, endpoints(5))};
+}
+
+// What a fresh node holds after these services.
+std::string fresh_text(const std::vector<model::ServiceState>& services) {
+  Node node;
+  EXPECT_TRUE(node.start()->replace(services).ok());
+  return node.text();
+}
+
+TEST(Nftables, WritesServicesAndBelievesWhatTheKernelHolds) {
+  Node node;
+  auto dataplane = node.start();
+  const Report report = dataplane->replace(some_services());
+  EXPECT_TRUE(report.ok());
+  EXPECT_EQ(report.kernel_writes, node.ns->writes);
+  EXPECT_EQ(node.ns->commits, 1U);
+  const std::string begins =
+      "table ip fairlead\n"
+      "services 10.96.0.11 . tcp . 80 : reject\n"
+      "services 10.96.0.12 . tcp . 80 : goto n5\n"
+      "endpoints 10.96.0.12 . tcp . 80 . 0 : 10.0.0.1 . 8080\n";
+  EXPECT_EQ(node.text().substr(0, begins.size()), begins);
+  EXPECT_EQ(dump_text(*dataplane), node.text());
+  EXPECT_NE(node.text().find("hairpin fd01::1\n"), std::string::npos);
+}
+
+TEST(Nftables, TheSameStateTwiceWritesNothing) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  EXPECT_EQ(dataplane->replace(some_services()).kernel_writes, 0U);
+  EXPECT_EQ(dataplane->apply({.upserted = some_services(), .deleted = {}}).kernel_writes, 0U);
+  EXPECT_EQ(node.ns->commits, 1U);
+}
+
+TEST(Nftables, ARestartAdoptsAndWritesNothing) {
+  Node node;
+  ASSERT_TRUE(node.start()->replace(some_services()).ok());
+  auto again = node.start();
+  EXPECT_EQ(again->replace(some_services()).kernel_writes, 0U);
+  // Hairpin addresses are known again after adoption.
+  const Report report = again->apply({.upserted = {}, .deleted = {{"default", "six"}}});
+  EXPECT_TRUE(report.ok());
+  EXPECT_EQ(node.text().find("hairpin"), std::string::npos);
+}
+
+TEST(Nftables, ARestartWritesOnlyTheDifference) {
+  Node node;
+  ASSERT_TRUE(node.start()->replace(some_services()).ok());
+  auto services = some_services();
+  services[3].ports[0].cluster_endpoints[2].port = 9090;
+  services.erase(services.begin() + 1);
+  // One slot, and the two frontends of "none".
+  EXPECT_EQ(node.start()->replace(services).kernel_writes, 4U);
+  EXPECT_EQ(node.start()->replace(services).kernel_writes, 0U);
+}
+
+TEST(Nftables, OneEndpointCostsAHandfulOfWrites) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace({service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(100))}).ok());
+  auto changed = endpoints(100);
+  changed[50] = endpoint("10.9.9.9", 8080);
+  EXPECT_EQ(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, changed)}, {}}).kernel_writes, 2U);
+  changed.erase(changed.begin());
+  // A slot goes, the last one moves into its place, the code changes; chain, rule and verdict of a new count.
+  EXPECT_EQ(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, changed)}, {}}).kernel_writes, 5U + 3U);
+  EXPECT_EQ(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(100))}, {}}).ok(), true);
+}
+
+TEST(Nftables, EndpointsAppearAndVanishInOneTransaction) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace({service("a", {cluster_ip("10.96.0.1", 80)}, {})}).ok());
+  EXPECT_TRUE(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(2))}, {}}).ok());
+  EXPECT_EQ(node.text(), fresh_text({service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(2))}));
+  EXPECT_TRUE(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, {})}, {}}).ok());
+  EXPECT_EQ(node.text(), fresh_text({service("a", {cluster_ip("10.96.0.1", 80)}, {})}));
+  EXPECT_EQ(node.ns->commits, 3U);
+}
+
+TEST(Nftables, ALargeSyncIsSeveralTransactionsEachCompleteInItself) {
+  Node node;
+  std::vector<model::ServiceState> services;
+  for (int i = 1; i <= 50; ++i) {
+    services.push_back(
+        service("s" + std::to_string(i), {cluster_ip("10.96.0." + std::to_string(i), 80)}, endpoints(10)));
+  }
+  EXPECT_TRUE(node.start(100)->replace(services).ok());
+  EXPECT_GT(node.ns->commits, 4U);
+  EXPECT_EQ(node.text(), fresh_text(services));
+}
+
+TEST(Nftables, DeathAfterAnyTransactionIsRepairedByTheNextStart) {
+  std::vector<model::ServiceState> before = some_services();
+  std::vector<model::ServiceState> after{
+      service("dns", {cluster_ip("10.96.0.10", 53)}, endpoints(7), model::Protocol::Udp),
+      service("new", {cluster_ip("10.96.0.13", 80), node_port(30081)}, endpoints(2)),
+      service("web", {cluster_ip("10.96.0.12", 80)}, {})};
+  for (std::uint64_t survives = 0; survives < 12; ++survives) {
+    Node node;
+    ASSERT_TRUE(node.start()->replace(before).ok());
+    node.ns->die_after = survives;
+    (void)node.start(3)->replace(after);
+    node.ns->die_after.reset();
+    EXPECT_TRUE(node.start(3)->replace(after).ok());
+    EXPECT_EQ(node.start()->replace(after).kernel_writes, 0U) << survives;
+  }
+}
+
+TEST(Nftables, ARefusedCommandAnywhereIsRepairedWithinTheCall) {
+  const auto services = some_services();
+  std::uint64_t writes = 0;
+  for (std::uint64_t nth = 0; nth < 60; ++nth) {
+    Node node;
+    node.ns->fail_command = nth;
+    const Report report = node.start()->replace(services);
+    EXPECT_TRUE(report.ok()) << nth;
+    EXPECT_EQ(node.text(), fresh_text(services)) << nth;
+    writes = std::max(writes, report.kernel_writes);
+  }
+  EXPECT_GT(writes, 0U);
+}
+
+TEST(Nftables, AServiceTheKernelKeepsRefusingIsNamedAndTheRestIsApplied) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace({}).ok());
+  node.ns->refuse_element_of = "endpoints";
+  node.ns->refuse_bytes = std::string("\x0a\x60\x00\x0c", 4);  // 10.96.0.12
+  const Report report = dataplane->apply({some_services(), {}});
+  ASSERT_EQ(report.failures.size(), 1U);
+  EXPECT_EQ(report.failures[0].service, (model::Key{"default", "web"}));
+  EXPECT_EQ(report.failures[0].error.errno_value(), ENOSPC);
+  auto others = some_services();
+  others.pop_back();
+  EXPECT_EQ(node.text(), fresh_text(others));
+  // It is tried again with the next change.
+  node.ns->refuse_element_of.reset();
+  EXPECT_TRUE(dataplane->apply({}).ok());
+  EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 0U);
+}
+
+TEST(Nftables, OfTwoServicesWithOneAddressTheSecondIsReportedAndTakesOverLater) {
+  Node node;
+  auto dataplane = node.start();
+  const auto a = service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(1));
+  const auto b = service("b", {cluster_ip("10.96.0.1", 80)}, endpoints(2));
+  ASSERT_TRUE(dataplane->replace({b}).ok());
+  const Report report = dataplane->apply({{a}, {}});
+  ASSERT_EQ(report.failures.size(), 1U);
+  EXPECT_EQ(report.failures[0].service, b.key);
+  EXPECT_EQ(report.failures[0].error.message(), "10.96.0.1 . tcp . 80 of default/b belongs to default/a already");
+  EXPECT_EQ(node.text(), fresh_text({a}));
+  EXPECT_TRUE(dataplane->apply({{}, {a.key}}).ok());
+  EXPECT_EQ(node.text(), fresh_text({b}));
+}
+
+TEST(Nftables, AFlushedRulesetIsRestoredOnNotification) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  EXPECT_EQ(dataplane->handle_notification().kernel_writes, 0U);
+  const std::string before = node.text();
+  node.ns->flush_ruleset();
+  EXPECT_GT(dataplane->handle_notification().kernel_writes, 0U);
+  EXPECT_EQ(node.text(), before);
+  EXPECT_EQ(dataplane->handle_notification().kernel_writes, 0U);
+}
+
+TEST(Nftables, AFlushedRulesetIsRestoredByTheNextChangeToo) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  node.ns->flush_ruleset();
+  auto web = some_services()[3];
+  web.ports[0].cluster_endpoints.pop_back();
+  EXPECT_TRUE(dataplane->apply({{web}, {}}).ok());
+  auto services = some_services();
+  services[3] = web;
+  EXPECT_EQ(node.text(), fresh_text(services));
+}
+
+TEST(Nftables, EditedElementsAreRepairedOneByOne) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  const std::string before = node.text();
+  auto& elements = node.ns->tables[kV4].elements;
+  elements["endpoints"].erase(elements["endpoints"].begin());
+  elements["services"].erase(elements["services"].begin());
+  nft::Element alien = hairpin_element(ip("192.0.2.1"));
+  alien.key[7] = 9;
+  elements["hairpin"].insert(alien);
+  elements["hairpin"].insert(hairpin_element(ip("192.0.2.7")));
+  node.ns->edit(kV4);
+  const Report report = dataplane->handle_notification();
+  EXPECT_TRUE(report.ok());
+  EXPECT_EQ(report.kernel_writes, 4U);
+  EXPECT_EQ(node.text(), before);
+  EXPECT_TRUE(elements["hairpin"].empty());
+}
+
+TEST(Nftables, ChangesOfOtherTablesAreNobodysBusiness) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  node.ns->tables.erase(kV4);
+  node.ns->edit({net::Family::V4, "docker"});
+  EXPECT_EQ(dataplane->handle_notification().kernel_writes, 0U);
+  node.ns->unread.lost = true;  // then anything may have happened
+  EXPECT_GT(dataplane->handle_notification().kernel_writes, 0U);
+}
+
+TEST(Nftables, ATableThatIsNotAsWrittenIsReplacedInOneTransaction) {
+  const std::vector<std::function<void(nft::FakeTable&)>> edits{
+      [](nft::FakeTable& t) { t.objects.comment = "fairlead layout 0, mark 16384"; },
+      [](nft::FakeTable& t) { t.objects.rules.pop_back(); },
+      [](nft::FakeTable& t) {
+        t.objects.rules.push_back({"nat_output", ""});
+      },
+      [](nft::FakeTable& t) { std::swap(t.objects.rules[2], t.objects.rules[3]); },
+      [](nft::FakeTable& t) { t.objects.chains[1].base->priority = 7; },
+      [](nft::FakeTable& t) {
+        t.objects.chains.push_back({"theirs", {}});
+      },
+      [](nft::FakeTable& t) { t.objects.sets.pop_back(); },
+      [](nft::FakeTable& t) { t.verdicts["dispatch"].begin()->second = "reject"; },
+      [](nft::FakeTable& t) { t.verdicts["refuse"].clear(); },
+  };
+  for (std::size_t i = 0; i < edits.size(); ++i) {
+    Node node;
+    ASSERT_TRUE(node.start()->replace(some_services()).ok());
+    const std::uint64_t commits = node.ns->commits;
+    edits[i](node.ns->tables[kV4]);
+    EXPECT_TRUE(node.start(1)->replace(some_services()).ok()) << i;
+    EXPECT_EQ(node.ns->commits, commits + 1) << i;
+    EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 0U) << i;
+  }
+}
+
+TEST(Nftables, RemoveLeavesNothingAndMindsNothing) {
+  Node node;
+  auto dataplane = node.start();
+  EXPECT_TRUE(dataplane->remove());
+  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  EXPECT_TRUE(dataplane->remove());
+  EXPECT_TRUE(node.ns->tables.empty());
+  EXPECT_FALSE(dataplane->apply({some_services(), {}}).ok());
+}
+
+TEST(Nftables, ANodeWithoutIpv6TakesTheRest) {
+  Node node;
+  auto dataplane = make(std::make_unique<nft::FakeKernel>(node.ns), Options(), {net::Family::V4});
+  EXPECT_TRUE(dataplane->replace(some_services()).ok());
+  EXPECT_FALSE(node.ns->tables.contains(kV6));
+  EXPECT_EQ(dataplane->replace(some_services()).kernel_writes, 0U);
+}
+
+}  // namespace
+}  // namespace fairlead::proxy::dataplane::nftables

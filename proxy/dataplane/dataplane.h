@@ -20,6 +20,9 @@ namespace fairlead::proxy::dataplane {
 struct Failure {
   model::Key service;  // empty name: not one service's fault
   Error error;
+  // Without a service: what failed while the services themselves are in place ("interface eth1"). Empty as well: the
+  // call failed as a whole, and the services may not be in the kernel.
+  std::string object{};
 };
 
 struct Report {
@@ -39,6 +42,7 @@ struct Options {
   std::string cgroup = "/sys/fs/cgroup";        // ebpf: where socket load balancing is attached
   std::string bpf_root = "/sys/fs/bpf";         // ebpf: a mounted bpffs; pins live in <bpf_root>/<instance>/
   std::uint32_t max_endpoints = 1U << 20;       // ebpf: slots of the endpoint pool, over all frontends
+  std::uint32_t max_flows = 1U << 17;           // ebpf: rows of the connection table, two per flow
   std::uint32_t masquerade_mark = 0x4000;       // nftables: the mark bit of packets to masquerade
 };
 

@@ -1,0 +1,74 @@
+#include "proxy/dataplane/ebpf/ebpf.h"
+
+#include "net/links.h"
+#include "proxy/dataplane/ebpf/install.h"
+#include "proxy/dataplane/ebpf/kernel_maps.h"
+#include "proxy/dataplane/ebpf/node.h"
+#include "proxy/dataplane/ebpf/publisher.h"
+
+namespace fairlead::proxy::dataplane::ebpf {
+namespace {
+
+class EbpfDataplane final : public Dataplane {
+ public:
+  EbpfDataplane(const Options& options, std::unique_ptr<Install> install, net::LinkWatch watch)
+      : options_(options),
+        install_(std::move(install)),
+        maps_(install_->map_fd("frontends"), install_->map_fd("slots"), install_->max_entries("slots")),
+        publisher_(maps_),
+        watch_(std::move(watch)) {}
+
+  std::string_view name() const override { return "ebpf"; }
+
+  Report replace(const std::vector<model::ServiceState>& services) override {
+    Report report = publisher_.replace(services);
+    sync_node(true, report);
+    return report;
+  }
+
+  Report apply(const model::Changes& changes) override { return publisher_.apply(changes); }
+
+  Status remove() override { return Install::remove(options_); }
+
+  int notification_fd() const override { return watch_.fd(); }
+
+  Report handle_notification() override {
+    Report report;
+    if (const Status drained = watch_.drain(); !drained) report.failures.push_back({{}, drained.error()});
+    sync_node(false, report);
+    return report;
+  }
+
+ private:
+  // Addresses before attachments: a program never runs without knowing what is local.
+  void sync_node(bool check_all, Report& report) {
+    const Result<net::Links> links = net::list_links();
+    if (!links) {
+      report.failures.push_back({{}, links.error()});
+      return;
+    }
+    write_node(*links, *install_, report);
+    install_->attach(attachable(*links), check_all, report);
+  }
+
+  Options options_;
+  std::unique_ptr<Install> install_;
+  KernelMaps maps_;
+  Publisher publisher_;
+  net::LinkWatch watch_;
+};
+
+}  // namespace
+
+Probe probe(const Options& options) { return probe_kernel(options); }
+
+Result<std::unique_ptr<Dataplane>> open(const Options& options) {
+  // First the watch, so that no change between the first listing and the first notification is lost.
+  net::LinkWatch watch = TRY(net::LinkWatch::open());
+  std::unique_ptr<Install> install = TRY(Install::open(options));
+  return std::unique_ptr<Dataplane>(std::make_unique<EbpfDataplane>(options, std::move(install), std::move(watch)));
+}
+
+Status remove(const Options& options) { return Install::remove(options); }
+
+}  // namespace fairlead::proxy::dataplane::ebpf

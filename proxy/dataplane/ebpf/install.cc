@@ -1,0 +1,430 @@
+#include "proxy/dataplane/ebpf/install.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/strings.h"
+#include "datapath.skel.h"
+#include "proxy/dataplane/ebpf/layout.h"
+
+namespace fairlead::proxy::dataplane::ebpf {
+namespace {
+
+// linux v6.6 include/uapi/linux/bpf.h; the headers of Debian 12 do not have them.
+constexpr int kTcxIngress = 46;
+constexpr int kTcxEgress = 47;
+// Our filter among others on a clsact qdisc.
+constexpr std::uint32_t kFilterHandle = 0xfa1;
+constexpr std::uint32_t kFilterPriority = 0xfa1;
+
+struct SocketProgram {
+  const char* name;
+  bpf_attach_type type;
+};
+constexpr SocketProgram kSocketPrograms[] = {
+    {"sock_connect4", BPF_CGROUP_INET4_CONNECT},         {"sock_connect6", BPF_CGROUP_INET6_CONNECT},
+    {"sock_sendmsg4", BPF_CGROUP_UDP4_SENDMSG},          {"sock_sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
+    {"sock_recvmsg4", BPF_CGROUP_UDP4_RECVMSG},          {"sock_recvmsg6", BPF_CGROUP_UDP6_RECVMSG},
+    {"sock_getpeername4", BPF_CGROUP_INET4_GETPEERNAME}, {"sock_getpeername6", BPF_CGROUP_INET6_GETPEERNAME},
+};
+constexpr const char* kPacketPrograms[] = {"tc_ingress", "tc_egress"};
+
+std::string program_name(bool ingress) { return kPacketPrograms[ingress ? 0 : 1]; }
+std::string link_pin(std::uint32_t ifindex, bool ingress) {
+  return base::cat("tc-", ifindex, ingress ? "-ingress" : "-egress");
+}
+
+using ObjectPtr = std::unique_ptr<datapath, decltype(&datapath__destroy)>;
+
+bool is_filesystem(const std::string& path, std::uint32_t magic) {
+  struct statfs info {};
+  return ::statfs(path.c_str(), &info) == 0 && static_cast<std::uint32_t>(info.f_type) == magic;
+}
+
+Status check_places(const Options& options) {
+  if (!is_filesystem(options.bpf_root, BPF_FS_MAGIC))
+    return Error(base::cat(options.bpf_root, " is not a bpffs mount"));
+  if (!is_filesystem(options.cgroup, CGROUP2_SUPER_MAGIC))
+    return Error(base::cat(options.cgroup, " is not in cgroup2"));
+  return {};
+}
+
+Status make_dir(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  return Error::from_errno(base::cat("mkdir ", path), errno);
+}
+
+std::vector<std::string> list_dir(const std::string& path) {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
+  while (dir != nullptr) {
+    const dirent* entry = ::readdir(dir.get());
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Pins and folders of pins, at most three levels deep. What is gone already is fine.
+Status remove_tree(const std::string& path, int depth = 3) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT) return {};
+    return Error::from_errno(base::cat("stat ", path), errno);
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+    return Error::from_errno(base::cat("unlink ", path), errno);
+  }
+  for (const std::string& name : list_dir(path)) {
+    if (depth > 0) TRY(remove_tree(base::cat(path, "/", name), depth - 1));
+  }
+  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
+  return Error::from_errno(base::cat("rmdir ", path), errno);
+}
+
+// FNV-1a with two offsets: tells builds apart, guards against nothing else.
+bpf::build build_of_this_binary() {
+  std::size_t size = 0;
+  const auto* bytes = static_cast<const unsigned char*>(datapath__elf_bytes(&size));
+  bpf::build build{{0xcbf29ce484222325ULL, 0x84222325cbf29ce4ULL}};
+  for (std::size_t i = 0; i < size; ++i) {
+    for (auto& hash : build.hash) hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
+  }
+  return build;
+}
+
+std::uint32_t program_id(int fd) {
+  bpf_prog_info info{};
+  std::uint32_t size = sizeof info;
+  return ::bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
+}
+
+// bpf_link_info as of linux v6.6, as far as we read it: Debian's header lacks tcx.
+struct LinkInfo {
+  std::uint32_t type;
+  std::uint32_t id;
+  std::uint32_t program;
+  std::uint32_t pad;
+  union {
+    struct {
+      std::uint64_t id;
+    } cgroup;
+    struct {
+      std::uint32_t ifindex;
+      std::uint32_t attach_type;
+    } tcx;
+  };
+  char rest[64];
+};
+
+bool is_tcx(int attach_type) { return attach_type == kTcxIngress || attach_type == kTcxEgress; }
+
+}  // namespace
+
+Install::Install(const Options& options)
+    : options_(options),
+      root_(base::cat(options.bpf_root, "/", options.instance)),
+      maps_dir_(base::cat(root_, "/v", static_cast<int>(bpf::LAYOUT_VERSION))),
+      programs_dir_(maps_dir_ + "/programs"),
+      links_dir_(root_ + "/links") {}
+
+Result<std::unique_ptr<Install>> Install::open(const Options& options) {
+  ::libbpf_set_print(nullptr);
+  TRY(check_places(options));
+  std::unique_ptr<Install> install(new Install(options));
+  for (const std::string& dir : {install->root_, install->maps_dir_, install->programs_dir_, install->links_dir_}) {
+    TRY(make_dir(dir));
+  }
+  install->fresh_ = list_dir(install->links_dir_).empty();
+  if (!TRY(install->open_pinned())) TRY(install->load());
+  return install;
+}
+
+// ------------------------------------------------------------------------------------------------ maps, programs
+
+// True when the pins are complete and of this very build.
+Result<bool> Install::open_pinned() {
+  const base::Fd build(::bpf_obj_get((maps_dir_ + "/build").c_str()));
+  if (!build) return false;
+  bpf::build pinned{};
+  const std::uint32_t zero = 0;
+  if (::bpf_map_lookup_elem(build.get(), &zero, &pinned) < 0 || !(pinned == build_of_this_binary())) return false;
+
+  const ObjectPtr object(datapath__open(), &datapath__destroy);
+  if (!object) return Error::from_errno("open the BPF object", errno);
+  const bpf_map* map = nullptr;
+  std::vector<Named> maps;
+  bpf_object__for_each_map(map, object->obj) {
+    const std::string name = ::bpf_map__name(map);
+    base::Fd fd(::bpf_obj_get(base::cat(maps_dir_, "/", name).c_str()));
+    if (!fd) return false;
+    maps.push_back({name, std::move(fd)});
+  }
+  bpf_program* program = nullptr;
+  std::vector<Named> programs;
+  bpf_object__for_each_program(program, object->obj) {
+    const std::string name = ::bpf_program__name(program);
+    base::Fd fd(::bpf_obj_get(base::cat(programs_dir_, "/", name).c_str()));
+    if (!fd) return false;
+    programs.push_back({name, std::move(fd)});
+  }
+  maps_ = std::move(maps);
+  programs_ = std::move(programs);
+  return true;
+}
+
+// Loads the programs of this build over the pinned maps, or over new ones.
+Status Install::load() {
+  const ObjectPtr object(datapath__open(), &datapath__destroy);
+  if (!object) return Error::from_errno("open the BPF object", errno);
+  ::bpf_map__set_max_entries(object->maps.slots, options_.max_endpoints);
+  ::bpf_map__set_max_entries(object->maps.flows, options_.max_flows);
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object->obj) {
+    const std::string pin = base::cat(maps_dir_, "/", ::bpf_map__name(map));
+    ::bpf_map__set_pin_path(map, pin.c_str());
+    // A map that stands keeps its size: a new limit takes effect after a removal.
+    const base::Fd pinned(::bpf_obj_get(pin.c_str()));
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    if (pinned && ::bpf_obj_get_info_by_fd(pinned.get(), &info, &size) == 0) {
+      ::bpf_map__set_max_entries(map, info.max_entries);
+    }
+  }
+  if (const int rc = datapath__load(object.get()); rc < 0) return Error::from_errno("load the BPF programs", -rc);
+  maps_.clear();
+  bpf_object__for_each_map(map, object->obj) {
+    maps_.push_back({::bpf_map__name(map), base::Fd(::fcntl(::bpf_map__fd(map), F_DUPFD_CLOEXEC, 3))});
+  }
+  TRY(write_build(false, nullptr));  // a stop from here on is seen by the next start
+  programs_.clear();
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object->obj) {
+    const std::string name = ::bpf_program__name(program);
+    const std::string pin = base::cat(programs_dir_, "/", name);
+    ::unlink(pin.c_str());
+    if (const int rc = ::bpf_obj_pin(::bpf_program__fd(program), pin.c_str()); rc < 0) {
+      return Error::from_errno(base::cat("pin ", pin), -rc);
+    }
+    programs_.push_back({name, base::Fd(::fcntl(::bpf_program__fd(program), F_DUPFD_CLOEXEC, 3))});
+  }
+  return {};
+}
+
+int Install::map_fd(std::string_view name) const {
+  for (const Named& map : maps_) {
+    if (map.name == name) return map.fd.get();
+  }
+  return -1;
+}
+
+std::uint32_t Install::max_entries(std::string_view map) const {
+  bpf_map_info info{};
+  std::uint32_t size = sizeof info;
+  return ::bpf_obj_get_info_by_fd(map_fd(map), &info, &size) == 0 ? info.max_entries : 0;
+}
+
+int Install::program_fd(std::string_view name) const {
+  for (const Named& program : programs_) {
+    if (program.name == name) return program.fd.get();
+  }
+  return -1;
+}
+
+// Map "build": zero while programs are being changed, this build when all of them are attached.
+Status Install::write_build(bool done, Report* report) {
+  const std::uint32_t zero = 0;
+  const bpf::build want = done ? build_of_this_binary() : bpf::build{};
+  bpf::build have{};
+  if (::bpf_map_lookup_elem(map_fd("build"), &zero, &have) == 0 && have == want) return {};
+  if (report != nullptr && !fresh_) ++report->kernel_writes;
+  if (const int rc = ::bpf_map_update_elem(map_fd("build"), &zero, &want, BPF_ANY); rc < 0) {
+    return Error::from_errno("write the build", -rc);
+  }
+  return {};
+}
+
+// ------------------------------------------------------------------------------------------------ attachment
+
+void Install::attach(const std::vector<net::Link>& links, bool check_all, Report& report) {
+  if (check_all) {
+    attached_.clear();
+    sockets_attached_ = false;
+  }
+  forget_links(links, report);
+  bool complete = sockets_attached_ || attach_sockets(report);
+  sockets_attached_ = complete;
+  for (const net::Link& link : links) {
+    if (attached_.count(link.index) > 0) continue;
+    if (attach_link(link, report)) {
+      attached_.insert(link.index);
+    } else {
+      complete = false;
+    }
+  }
+  if (!complete) return;
+  if (const Status written = write_build(true, &report); !written) report.failures.push_back({{}, written.error()});
+  for (const std::string& name : list_dir(root_)) {  // maps of another layout, now that nothing uses them
+    const std::string path = base::cat(root_, "/", name);
+    if (name[0] != 'v' || path == maps_dir_) continue;
+    if (const Status gone = remove_tree(path); !gone) report.failures.push_back({{}, gone.error()});
+  }
+  fresh_ = false;
+}
+
+bool Install::attach_sockets(Report& report) {
+  const base::Fd cgroup(::open(options_.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat info {};
+  if (!cgroup || ::fstat(cgroup.get(), &info) != 0) {
+    report.failures.push_back({{}, Error::from_errno(base::cat("open cgroup ", options_.cgroup), errno)});
+    return false;
+  }
+  bool complete = true;
+  for (const SocketProgram& program : kSocketPrograms) {
+    // The id of a cgroup is its inode number (linux v6.1 kernel/cgroup/cgroup.c cgroup_id, 64-bit machines).
+    const Status attached =
+        ensure_link(program.name, program_fd(program.name), info.st_ino, program.type, cgroup.get(), report);
+    if (attached) continue;
+    complete = false;
+    report.failures.push_back({{}, attached.error().with_context(base::cat("attach ", program.name))});
+  }
+  return complete;
+}
+
+bool Install::attach_link(const net::Link& link, Report& report) {
+  for (const bool ingress : {true, false}) {
+    Status attached = have_tcx_ ? attach_tcx(link, ingress, report) : attach_clsact(link, ingress, report);
+    // Kernels before 6.6 know no such attach type and say EINVAL.
+    if (!attached && have_tcx_ && attached.error().errno_value() == EINVAL) {
+      have_tcx_ = false;
+      attached = attach_clsact(link, ingress, report);
+    }
+    if (attached || attached.error().errno_value() == ENODEV) continue;  // ENODEV: it went away meanwhile
+    report.failures.push_back(
+        {{}, attached.error().with_context(base::cat("attach ", program_name(ingress), " to ", link.name))});
+    return false;
+  }
+  return true;
+}
+
+Status Install::attach_tcx(const net::Link& link, bool ingress, Report& report) {
+  return ensure_link(link_pin(link.index, ingress), program_fd(program_name(ingress)), link.index,
+                     ingress ? kTcxIngress : kTcxEgress, static_cast<int>(link.index), report);
+}
+
+// One pinned link that ties `program` to its target: kept when it does, updated in place when it ties another program,
+// made anew when it is missing or its target is not ours (a cgroup or interface that was removed).
+Status Install::ensure_link(const std::string& pin, int program, std::uint64_t target, int attach_type, int target_fd,
+                            Report& report) {
+  const std::string path = base::cat(links_dir_, "/", pin);
+  base::Fd link(::bpf_obj_get(path.c_str()));
+  if (link) {
+    LinkInfo info{};
+    std::uint32_t size = sizeof info;
+    const bool known = ::bpf_obj_get_info_by_fd(link.get(), &info, &size) == 0;
+    const std::uint64_t attached_to = is_tcx(attach_type) ? info.tcx.ifindex : info.cgroup.id;
+    if (known && attached_to == target) {
+      if (info.program == program_id(program)) return {};
+      ++report.kernel_writes;
+      if (::bpf_link_update(link.get(), program, nullptr) == 0) return {};
+    }
+    ::unlink(path.c_str());
+  }
+  if (!fresh_) ++report.kernel_writes;
+  link = base::Fd(::bpf_link_create(program, target_fd, static_cast<bpf_attach_type>(attach_type), nullptr));
+  if (!link) return Error::from_errno("create the link", errno);
+  if (const int rc = ::bpf_obj_pin(link.get(), path.c_str()); rc < 0) {
+    return Error::from_errno(base::cat("pin ", path), -rc);
+  }
+  return {};
+}
+
+Status Install::attach_clsact(const net::Link& link, bool ingress, Report& report) {
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(link.index),
+              .attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+  if (const int rc = ::bpf_tc_hook_create(&hook); rc < 0 && rc != -EEXIST) {
+    return Error::from_errno("create the clsact qdisc", -rc);
+  }
+  const int program = program_fd(program_name(ingress));
+  LIBBPF_OPTS(bpf_tc_opts, have, .handle = kFilterHandle, .priority = kFilterPriority);
+  if (::bpf_tc_query(&hook, &have) == 0 && have.prog_id == program_id(program)) return {};
+  if (!fresh_) ++report.kernel_writes;
+  LIBBPF_OPTS(bpf_tc_opts, want, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = kFilterHandle,
+              .priority = kFilterPriority);
+  if (const int rc = ::bpf_tc_attach(&hook, &want); rc < 0) return Error::from_errno("attach the filter", -rc);
+  return {};
+}
+
+// Pins of interfaces that are gone, or no longer ours to handle.
+void Install::forget_links(const std::vector<net::Link>& links, Report& report) {
+  std::set<std::string> wanted;
+  for (const net::Link& link : links) {
+    wanted.insert(link_pin(link.index, true));
+    wanted.insert(link_pin(link.index, false));
+  }
+  for (const std::string& name : list_dir(links_dir_)) {
+    if (name.rfind("tc-", 0) != 0 || wanted.count(name) > 0) continue;
+    ++report.kernel_writes;
+    ::unlink(base::cat(links_dir_, "/", name).c_str());
+  }
+  std::set<std::uint32_t> still;
+  for (const net::Link& link : links) {
+    if (attached_.count(link.index) > 0) still.insert(link.index);
+  }
+  attached_ = std::move(still);
+}
+
+Status Install::remove(const Options& options) {
+  ::libbpf_set_print(nullptr);
+  const Install names(options);
+  struct stat info {};
+  if (::stat(names.root_.c_str(), &info) != 0 && errno == ENOENT) return {};
+  TRY(remove_tree(names.links_dir_));  // detaches: the pin was the last reference
+  const net::Links all = TRY(net::list_links());
+  for (const net::Link& link : all.links) {
+    for (const bool ingress : {true, false}) {
+      LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(link.index),
+                  .attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+      LIBBPF_OPTS(bpf_tc_opts, ours, .handle = kFilterHandle, .priority = kFilterPriority);
+      ::bpf_tc_detach(&hook, &ours);  // fails where there is none
+    }
+  }
+  return remove_tree(names.root_);
+}
+
+// ------------------------------------------------------------------------------------------------ probe
+
+Probe probe_kernel(const Options& options) {
+  ::libbpf_set_print(nullptr);
+  if (const Status places = check_places(options); !places) return {false, places.error().message()};
+  const ObjectPtr object(datapath__open(), &datapath__destroy);
+  if (!object) return {false, Error::from_errno("open the BPF object", errno).message()};
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object->obj) {
+    if (::bpf_map__max_entries(map) > 64) ::bpf_map__set_max_entries(map, 64);
+  }
+  if (const int rc = datapath__load(object.get()); rc < 0) {
+    return {false, Error::from_errno("the kernel refuses the BPF programs", -rc).message()};
+  }
+  // No interface has this index: a kernel with tcx says so, one without does not know the attach type.
+  const int none = 0x7ffffffe;
+  const base::Fd link(::bpf_link_create(::bpf_program__fd(object->progs.tc_ingress), none,
+                                        static_cast<bpf_attach_type>(kTcxIngress), nullptr));
+  const bool tcx = errno == ENODEV;
+  return {true, base::cat(tcx ? "tcx" : "clsact (no tcx)", ", cgroup sock_addr, bpf_set_retval")};
+}
+
+}  // namespace fairlead::proxy::dataplane::ebpf

@@ -21,3 +21,7 @@ fairlead_library(fairlead_kube_stream SOURCES json_stream.cc proto_decode.cc pro
 fairlead_library(fairlead_kube_client SOURCES api_source.cc client_config.cc http.cc kubeconfig.cc reflector.cc token.cc
   LINK fairlead_kube_stream fairlead_kube_objects fairlead_loop)
 target_link_libraries(fairlead_kube_client PRIVATE CURL::libcurl)
+
+fairlead_test(kube_client_tests
+  SOURCES kubeconfig_test.cc reflector_test.cc stream_test.cc
+  LINK fairlead_kube_client fairlead_kube_store)

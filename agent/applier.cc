@@ -10,8 +10,8 @@ using proxy::dataplane::Report;
 
 namespace {
 
-// Not one service's fault: the whole call did not work.
-bool is_general(const Failure& failure) { return failure.service.name.empty(); }
+bool is_general(const Failure& failure) { return subject_of(failure).name.empty(); }
+bool is_of_a_service(const Failure& failure) { return !failure.service.name.empty(); }
 
 }  // namespace
 
@@ -31,6 +31,10 @@ std::optional<Outcome> Applier::apply(Work work) {
   if (!replaced_) {
     // The complete state that comes is resolved after these changes, and so contains them.
     merge(held_, std::move(work.origin));
+    if (last_replace_) {
+      const base::Instant soon = *last_replace_ + backoff_.impatient;
+      all_due_ = all_due_ ? std::min(*all_due_, soon) : soon;
+    }
     return std::nullopt;
   }
   return apply_changes(Outcome::Kind::Apply, std::move(work.changed), std::move(work.origin));
@@ -52,14 +56,15 @@ Outcome Applier::replace(Work work) {
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
+  last_replace_ = clock_.now();
+  all_due_.reset();
   replaced_ = std::none_of(outcome.failures.begin(), outcome.failures.end(), is_general);
-  if (replaced_) all_attempts_ = 0;
+  if (std::all_of(outcome.failures.begin(), outcome.failures.end(), is_of_a_service)) all_attempts_ = 0;
   note_failures(outcome, attempts, all);
   return outcome;
 }
 
-Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<ServiceState>> changed,
-                               Origin origin) {
+Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<ServiceState>> changed, Origin origin) {
   Outcome outcome;
   outcome.kind = kind;
   outcome.origin = std::move(origin);
@@ -93,27 +98,33 @@ void Applier::note_failures(Outcome& outcome, const std::map<Key, unsigned>& att
   for (const ServiceState& state : states) state_of.emplace(state.key, &state);
   const double random = random_();  // one for all of them, so that they are tried again in one batch
   for (const Failure& failure : outcome.failures) {
-    if (is_general(failure)) {
-      want_all(outcome);
-      merge(held_, std::exchange(outcome.origin, {}));
+    if (!is_of_a_service(failure)) {
+      want_all();
+      if (is_general(failure)) merge(held_, std::exchange(outcome.origin, {}));
+      continue;
+    }
+    const auto state = state_of.find(failure.service);
+    const bool is_delete = std::binary_search(outcome.tried.begin(), outcome.tried.end(), failure.service);
+    if (state == state_of.end() && !is_delete) {
+      // Of a service that this call was not about, by a frontend that two of them claim.
+      if (!again_.contains(failure.service)) want_all();
       continue;
     }
     const auto before = attempts_before.find(failure.service);
     const unsigned attempts = (before == attempts_before.end() ? 0 : before->second) + 1;
     // A replace() has just tried the complete state.
-    if (attempts == backoff_.persistent_after && outcome.kind != Outcome::Kind::Replace) want_all(outcome);
-    const auto state = state_of.find(failure.service);
-    again_.insert_or_assign(failure.service, Again{.state = state == state_of.end() ? std::nullopt
-                                                                                    : std::optional(*state->second),
-                                                   .attempts = attempts,
-                                                   .due = clock_.now() + backoff_.delay(attempts, random)});
+    if (attempts == backoff_.persistent_after && outcome.kind != Outcome::Kind::Replace) want_all();
+    again_.insert_or_assign(failure.service,
+                            Again{.state = state == state_of.end() ? std::nullopt : std::optional(*state->second),
+                                  .attempts = attempts,
+                                  .due = clock_.now() + backoff_.delay(attempts, random)});
   }
 }
 
-void Applier::want_all(Outcome& outcome) {
-  if (outcome.wants_all_after) return;
+void Applier::want_all() {
+  if (all_due_) return;
   ++all_attempts_;
-  outcome.wants_all_after = backoff_.delay(all_attempts_, random_());
+  all_due_ = clock_.now() + backoff_.delay(all_attempts_, random_());
 }
 
 Outcome Applier::retry() {
@@ -139,7 +150,7 @@ Outcome Applier::handle_notification() {
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
   // Repairing is the business of the complete state: a notification carries no service states to try again.
-  if (!outcome.failures.empty()) want_all(outcome);
+  if (!outcome.failures.empty()) want_all();
   return outcome;
 }
 

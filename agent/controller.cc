@@ -64,7 +64,8 @@ void Controller::count_event(kube::Kind kind, std::uint64_t n) {
 void Controller::note_trigger(const kube::EndpointSlice& slice) {
   if (slice.last_change_trigger_time.empty() || !first_sent_) return;
   const auto known = store_.slices().find(slice.meta.key);
-  if (known != store_.slices().end() && known->second.last_change_trigger_time == slice.last_change_trigger_time) return;
+  if (known != store_.slices().end() && known->second.last_change_trigger_time == slice.last_change_trigger_time)
+    return;
   const auto at = parse_rfc3339(slice.last_change_trigger_time);
   if (at && *at >= ledger_.started()) gathered_.triggers.push_back(*at);
 }
@@ -152,13 +153,15 @@ void Controller::log_progress(const Outcome& outcome, bool first_sync) {
                            {"took_ms", milliseconds(outcome.took)}});
   }
   for (const auto& failure : outcome.failures) {
-    const bool general = failure.service.name.empty();
-    const std::string object = general ? std::string("dataplane") : failure.service.to_string();
+    const Key subject = subject_of(failure);
+    const bool general = subject.name.empty();
+    const std::string object = general ? std::string("dataplane") : subject.to_string();
     if (!failure_log_.is_due(object, failure.error.message())) continue;
     if (general) {
       log::error("cannot apply to the dataplane, trying again with everything", {{"err", failure.error.message()}});
     } else {
-      log::warn("cannot apply, trying again", {{"service", object}, {"err", failure.error.message()}});
+      log::warn("cannot apply, trying again",
+                {{failure.service.name.empty() ? "object" : "service", object}, {"err", failure.error.message()}});
     }
   }
   for (const Key& key : outcome.tried) {

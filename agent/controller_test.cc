@@ -1,1 +1,263 @@
+#include "agent/controller.h"
+
 #include <gtest/gtest.h>
+
+#include "agent/status.h"
+#include "base/json.h"
+
+namespace fairlead::agent {
+namespace {
+
+using namespace std::chrono_literals;
+
+const Key kWeb{"default", "web"};
+
+kube::Service service(const std::string& name) {
+  kube::Service service;
+  service.meta.key = {"default", name};
+  service.cluster_ips = {net::Ip::v4(10, 96, 0, 1)};
+  service.ip_families = {net::Family::V4};
+  service.ports = {{.name = "http", .protocol = kube::Protocol::Tcp, .port = 80}};
+  return service;
+}
+
+kube::EndpointSlice slice(const std::string& owner, std::uint8_t endpoints) {
+  kube::EndpointSlice slice;
+  slice.meta.key = {"default", owner + "-1"};
+  slice.service_name = owner;
+  slice.ports = {{.name = "http", .protocol = kube::Protocol::Tcp, .port = 8080}};
+  for (std::uint8_t i = 1; i <= endpoints; ++i) {
+    kube::Endpoint endpoint;
+    endpoint.address = net::Ip::v4(10, 0, 0, i);
+    endpoint.ready = true;
+    slice.endpoints.push_back(endpoint);
+  }
+  return slice;
+}
+
+class ControllerTest : public testing::Test {
+ protected:
+  std::unique_ptr<base::Loop> loop = std::move(*base::Loop::create());
+  base::FakeClock clock;
+  Metrics metrics{"test", "fake"};
+  Health health{clock};
+  std::vector<Work> handed_over;
+  Controller controller{{.loop = *loop,
+                         .clock = clock,
+                         .metrics = metrics,
+                         .health = health,
+                         .hand_over = [this](Work work) { handed_over.push_back(std::move(work)); }},
+                        "node1"};
+
+  void turn() { loop->run_once(1ms); }
+  void sync() {
+    controller.replace(kube::Kind::Service, {service("web")});
+    controller.replace(kube::Kind::EndpointSlice, {slice("web", 2)});
+    turn();
+    ASSERT_EQ(handed_over.size(), 1U);
+  }
+  // As the worker reports that everything handed over so far is in the kernel.
+  void apply_all(Outcome::Kind kind) {
+    Outcome outcome;
+    outcome.kind = kind;
+    for (const Work& work : handed_over) merge(outcome.origin, Origin(work.origin));
+    outcome.kernel_writes = 1;
+    controller.done(outcome);
+  }
+};
+
+TEST_F(ControllerTest, HandsOverNothingBeforeServicesAndSlicesAreBothComplete) {
+  controller.replace(kube::Kind::Service, {service("web")});
+  turn();
+  EXPECT_TRUE(handed_over.empty());
+  controller.upsert(slice("web", 1));
+  turn();
+  EXPECT_TRUE(handed_over.empty());
+  controller.replace(kube::Kind::EndpointSlice, {slice("web", 1)});
+  turn();
+  ASSERT_EQ(handed_over.size(), 1U);
+}
+
+TEST_F(ControllerTest, TheFirstBatchIsEverythingAndDoesNotWaitForTheNode) {
+  sync();
+  ASSERT_TRUE(handed_over[0].all);
+  ASSERT_EQ(handed_over[0].all->size(), 1U);
+  EXPECT_EQ(handed_over[0].all->at(0).key, kWeb);
+  EXPECT_EQ(handed_over[0].origin.generation, 1U);
+}
+
+TEST_F(ControllerTest, LaterBatchesHoldOnlyWhatChanged) {
+  sync();
+  controller.upsert(service("other"));
+  turn();
+  ASSERT_EQ(handed_over.size(), 2U);
+  EXPECT_FALSE(handed_over[1].all);
+  ASSERT_EQ(handed_over[1].changed.size(), 1U);
+  EXPECT_EQ(handed_over[1].changed.begin()->first, (Key{"default", "other"}));
+  EXPECT_EQ(handed_over[1].origin.generation, 2U);
+}
+
+TEST_F(ControllerTest, EventsOfOneTurnMakeOneBatch) {
+  sync();
+  for (std::uint8_t n = 0; n < 10; ++n) controller.upsert(slice("web", n));
+  controller.erase(kube::Kind::Service, kWeb);
+  turn();
+  ASSERT_EQ(handed_over.size(), 2U);
+  EXPECT_EQ(handed_over[1].changed, (std::map<Key, std::optional<ServiceState>>{{kWeb, std::nullopt}}));
+}
+
+TEST_F(ControllerTest, ANoOpUpdateMakesNoBatch) {
+  sync();
+  kube::Service same = service("web");
+  same.meta.resource_version = "12345";
+  controller.upsert(same);
+  turn();
+  EXPECT_EQ(handed_over.size(), 1U);
+}
+
+TEST_F(ControllerTest, ANodeUpdateThatMovesNoZoneResolvesNothing) {
+  sync();
+  kube::Node node;
+  node.meta.key = {"", "node1"};
+  node.taints = {{.key = "a", .value = "b", .effect = "NoSchedule"}};
+  controller.upsert(node);
+  turn();
+  EXPECT_EQ(handed_over.size(), 1U);
+  EXPECT_TRUE(health.node_eligible());
+}
+
+TEST_F(ControllerTest, AZoneChangeResolvesEverything) {
+  sync();
+  kube::Node node;
+  node.meta.key = {"", "node1"};
+  node.labels = {{"topology.kubernetes.io/zone", "west"}};
+  controller.upsert(node);
+  turn();
+  ASSERT_EQ(handed_over.size(), 2U);
+  EXPECT_TRUE(handed_over[1].changed.contains(kWeb));
+  EXPECT_EQ(controller.node_view().zone, "west");
+}
+
+TEST_F(ControllerTest, SendAllWaitsForTheFirstSync) {
+  controller.send_all();
+  EXPECT_TRUE(handed_over.empty());
+  sync();
+  controller.send_all();
+  ASSERT_EQ(handed_over.size(), 2U);
+  EXPECT_TRUE(handed_over[1].all);
+  EXPECT_EQ(handed_over[1].origin.generation, 1U) << "a repair is no new batch";
+}
+
+TEST_F(ControllerTest, HealthWaitsForTheWorker) {
+  sync();
+  clock.advance(60s);
+  EXPECT_FALSE(health.healthy());
+  apply_all(Outcome::Kind::Replace);
+  EXPECT_TRUE(health.healthy());
+}
+
+TEST_F(ControllerTest, OneFailingServiceLeavesTheNodeHealthy) {
+  sync();
+  Outcome outcome;
+  outcome.kind = Outcome::Kind::Replace;
+  outcome.origin.generation = 1;
+  outcome.failures.push_back({kWeb, Error("map is full")});
+  controller.done(outcome);
+  clock.advance(1h);
+  EXPECT_TRUE(health.healthy());
+}
+
+TEST_F(ControllerTest, AFailingDataplaneMakesTheNodeUnhealthy) {
+  sync();
+  Outcome outcome;
+  outcome.kind = Outcome::Kind::Replace;
+  outcome.failures.push_back({{}, Error("no buffer space")});
+  controller.done(outcome);
+  clock.advance(60s);
+  EXPECT_FALSE(health.healthy());
+}
+
+TEST_F(ControllerTest, MeasuresNetworkProgrammingFromTriggersAfterTheStartOnly) {
+  sync();
+  apply_all(Outcome::Kind::Replace);
+  handed_over.clear();
+  kube::EndpointSlice old = slice("web", 3);
+  old.last_change_trigger_time = "1970-01-01T00:00:00Z";  // the clock starts a day later
+  controller.upsert(old);
+  kube::EndpointSlice fresh = slice("web", 4);
+  fresh.last_change_trigger_time = "1970-01-02T00:00:01Z";
+  controller.upsert(fresh);
+  controller.upsert(fresh);  // the same trigger again
+  clock.advance(3s);
+  turn();
+  ASSERT_EQ(handed_over.size(), 1U);
+  EXPECT_EQ(handed_over[0].origin.triggers, std::vector<base::WallTime>{base::WallTime(24h + 1s)});
+  apply_all(Outcome::Kind::Apply);
+  const std::string text = metrics.text({});
+  EXPECT_NE(text.find("kubeproxy_network_programming_duration_seconds_sum{ip_family=\"IPv4\"} 2\n"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family=\"IPv6\"} 1\n"),
+            std::string::npos);
+}
+
+TEST_F(ControllerTest, CountsEventsAndWhatIsPending) {
+  sync();
+  EXPECT_EQ(controller.ledger().totals().service_events_pending, 1U);
+  EXPECT_EQ(controller.ledger().totals().slice_events_pending, 1U);
+  apply_all(Outcome::Kind::Replace);
+  EXPECT_EQ(controller.ledger().totals().service_events_pending, 0U);
+  EXPECT_NE(metrics.text({}).find("kubeproxy_sync_proxy_rules_service_changes_total 1\n"), std::string::npos);
+}
+
+TEST_F(ControllerTest, StatusSaysWhatIsApplied) {
+  sync();
+  const Identity identity{.version = "1",
+                          .instance = "fairlead",
+                          .node = "node1",
+                          .dataplane = "ebpf",
+                          .probes = {{"ebpf", {true, "tcx"}}},
+                          .metrics_address = {},
+                          .healthz_address = {}};
+  const SourceStatus source{.kind = "manifests", .where = "/m", .connected = true, .errors = {"a.yaml:3: no kind"}};
+  auto before = base::parse_json(status_json(identity, controller, source, clock));
+  ASSERT_TRUE(before);
+  EXPECT_EQ((*before)["synced"], base::Value(false));
+  EXPECT_EQ((*before)["generation"], base::Value(1));
+  EXPECT_EQ((*before)["applied"], base::Value(0));
+  apply_all(Outcome::Kind::Replace);
+  auto after = base::parse_json(status_json(identity, controller, source, clock));
+  ASSERT_TRUE(after);
+  EXPECT_EQ((*after)["synced"], base::Value(true));
+  EXPECT_EQ((*after)["applied"], base::Value(1));
+  EXPECT_EQ((*after)["pending"], base::Value(0));
+  EXPECT_EQ((*after)["services"], base::Value(1));
+  EXPECT_EQ((*after)["endpoints"], base::Value(2));
+  EXPECT_EQ((*after)["kernel_writes"]["first_sync"], base::Value(1));
+  EXPECT_EQ((*(*after)["source"]["errors"].as_array())[0], base::Value("a.yaml:3: no kind"));
+  EXPECT_EQ((*(*after)["probes"].as_array())[0]["reason"], base::Value("tcx"));
+}
+
+TEST_F(ControllerTest, ServicesListsFrontendsCountsAgeAndTheLastError) {
+  sync();
+  Outcome outcome;
+  outcome.kind = Outcome::Kind::Replace;
+  outcome.failures.push_back({kWeb, Error("map is full")});
+  controller.done(outcome);
+  clock.advance(90s);
+  const auto list = base::parse_json(services_json(controller, "", clock));
+  ASSERT_TRUE(list) << list.error().message();
+  ASSERT_EQ(list->as_array()->size(), 1U);
+  const base::Value& row = list->as_array()->at(0);
+  EXPECT_EQ(row["name"], base::Value("web"));
+  EXPECT_EQ(row["type"], base::Value("ClusterIP"));
+  EXPECT_EQ(row["age_seconds"], base::Value(90));
+  EXPECT_EQ(row["last_error"], base::Value("map is full"));
+  EXPECT_EQ(row["endpoints"]["ready"], base::Value(2));
+  const base::Value& frontend = row["frontends"].as_array()->at(0);
+  EXPECT_EQ(frontend["address"], base::Value("10.96.0.1"));
+  EXPECT_EQ(frontend["port"], base::Value(80));
+  EXPECT_EQ(services_json(controller, "other", clock), "[]\n");
+}
+
+}  // namespace
+}  // namespace fairlead::agent

@@ -17,8 +17,8 @@ class Health {
  public:
   explicit Health(const base::Clock& clock, base::Duration timeout = std::chrono::seconds(60));
 
-  void queued();   // something is to be applied
-  void updated();  // nothing is waiting any more
+  void queued();                          // something is to be applied
+  void updated();                         // nothing is waiting any more
   void set_node(const kube::Node* node);  // nullptr: not known
 
   bool healthy() const;

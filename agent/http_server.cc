@@ -163,12 +163,12 @@ Status HttpServer::serve(base::Loop& loop, int fd, HttpRoutes routes) {
   return {};
 }
 
-Result<std::unique_ptr<HttpServer>> HttpServer::listen_tcp(base::Loop& loop, const net::Ip& address,
-                                                           std::uint16_t port, HttpRoutes routes) {
+Result<std::unique_ptr<HttpServer>> HttpServer::listen_tcp(base::Loop& loop, const net::Ip& address, std::uint16_t port,
+                                                           HttpRoutes routes) {
   const std::string context = "cannot listen on " + net::host_port(address, port);
   const Address to = socket_address(address, port);
-  base::Fd fd = TRY_CONTEXT(
-      bound_socket(to.storage.ss_family, reinterpret_cast<const sockaddr*>(&to.storage), to.size), context);
+  base::Fd fd =
+      TRY_CONTEXT(bound_socket(to.storage.ss_family, reinterpret_cast<const sockaddr*>(&to.storage), to.size), context);
   std::unique_ptr<HttpServer> server(new HttpServer());
   server->address_ = net::host_port(address, port_of(fd.get()));
   TRY_CONTEXT(server->serve(loop, fd.release(), std::move(routes)), context);

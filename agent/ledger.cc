@@ -52,17 +52,17 @@ void Ledger::note_failures(const Outcome& outcome) {
     }
   }
   for (const auto& failure : outcome.failures) {
-    if (failure.service.name.empty()) {
+    const Key subject = subject_of(failure);
+    if (subject.name.empty()) {
       general_error_ = failure.error.message();
       continue;
     }
-    const auto old = before.find(failure.service);
+    const auto old = before.find(subject);
     failing_.insert_or_assign(
-        failure.service, old == before.end()
-                             ? Failing{.error = failure.error.message(), .attempts = 1, .since = clock_.wall()}
-                             : Failing{.error = failure.error.message(),
-                                       .attempts = old->second.attempts + 1,
-                                       .since = old->second.since});
+        subject, old == before.end() ? Failing{.error = failure.error.message(), .attempts = 1, .since = clock_.wall()}
+                                     : Failing{.error = failure.error.message(),
+                                               .attempts = old->second.attempts + 1,
+                                               .since = old->second.since});
   }
 }
 

@@ -46,7 +46,7 @@ class Ledger {
   bool synced() const { return totals_.first_synced.has_value(); }
   // Nothing waits for the kernel, but for services that fail on their own.
   bool settled() const { return synced() && totals_.applied == totals_.generation && general_error_.empty(); }
-  const std::map<Key, Failing>& failing() const { return failing_; }
+  const std::map<Key, Failing>& failing() const { return failing_; }   // by subject_of()
   const std::string& general_error() const { return general_error_; }  // no one service's fault; empty when well
   base::WallTime started() const { return started_wall_; }
   base::WallTime last_change(const Key& service) const;

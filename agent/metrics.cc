@@ -76,16 +76,17 @@ struct Metrics::Series {
 
 void Metrics::Series::add_kube_proxy_series() {
   sync_any = histograms("kubeproxy_sync_proxy_rules_duration_seconds", "Time one sync took", sync_buckets());
-  sync_full = histograms("kubeproxy_sync_full_proxy_rules_duration_seconds", "Time a sync of everything took",
-                         sync_buckets());
-  sync_partial = histograms("kubeproxy_sync_partial_proxy_rules_duration_seconds", "Time a sync of changes took",
-                            sync_buckets());
+  sync_full =
+      histograms("kubeproxy_sync_full_proxy_rules_duration_seconds", "Time a sync of everything took", sync_buckets());
+  sync_partial =
+      histograms("kubeproxy_sync_partial_proxy_rules_duration_seconds", "Time a sync of changes took", sync_buckets());
   last_sync = gauges("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync succeeded");
   last_queued = gauges("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "When a sync was last queued");
-  programming = histograms("kubeproxy_network_programming_duration_seconds",
-                           "From endpoints.kubernetes.io/last-change-trigger-time to the kernel",
-                           programming_buckets());
-  endpoint_pending = gauge("kubeproxy_sync_proxy_rules_endpoint_changes_pending", "EndpointSlice events not yet applied");
+  programming =
+      histograms("kubeproxy_network_programming_duration_seconds",
+                 "From endpoints.kubernetes.io/last-change-trigger-time to the kernel", programming_buckets());
+  endpoint_pending =
+      gauge("kubeproxy_sync_proxy_rules_endpoint_changes_pending", "EndpointSlice events not yet applied");
   endpoint_events = counter("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlice events");
   service_pending = gauge("kubeproxy_sync_proxy_rules_service_changes_pending", "Service events not yet applied");
   service_events = counter("kubeproxy_sync_proxy_rules_service_changes_total", "Service events");
@@ -107,8 +108,7 @@ void Metrics::Series::add_own_series(const std::string& version, const std::stri
   resident = gauge("process_resident_memory_bytes", "Resident memory");
   descriptors = gauge("process_open_fds", "Open file descriptors");
   cpu = counter("process_cpu_seconds_total", "CPU time of user and system");
-  gauge("process_start_time_seconds", "When the process started")
-      ->Set(unix_seconds(std::chrono::system_clock::now()));
+  gauge("process_start_time_seconds", "When the process started")->Set(unix_seconds(std::chrono::system_clock::now()));
 }
 
 Metrics::Metrics(const std::string& version, const std::string& dataplane_choice)

@@ -113,7 +113,8 @@ Result<Options> checked(Options options, const Raw& raw, const Surroundings& sur
 }
 
 void add_flags(CLI::App& app, Options& options, Raw& raw) {
-  app.add_option("--manifests", options.manifests, "Directory of YAML or JSON manifests to serve, without an API server")
+  app.add_option("--manifests", options.manifests,
+                 "Directory of YAML or JSON manifests to serve, without an API server")
       ->type_name("DIR");
   app.add_option("--kubeconfig", options.kubeconfig, "How to reach the API server (default: in-cluster identity)")
       ->type_name("FILE");
@@ -147,8 +148,7 @@ Stop usage_error(std::string_view message) {
 
 }  // namespace
 
-std::variant<Options, Stop> parse_options(const std::vector<std::string>& arguments,
-                                          const Surroundings& surroundings) {
+std::variant<Options, Stop> parse_options(const std::vector<std::string>& arguments, const Surroundings& surroundings) {
   Options options;
   Raw raw;
   CLI::App app("The Fairlead agent: Kubernetes Services into eBPF or nftables, on this node.", "fairlead-agent");
@@ -163,6 +163,11 @@ std::variant<Options, Stop> parse_options(const std::vector<std::string>& argume
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them last first
   } catch (const CLI::CallForHelp&) {
     return Stop{.exit_code = 0, .text = app.help()};
+  } catch (const CLI::ExtrasError&) {
+    const std::vector<std::string> extra = app.remaining(true);
+    return usage_error((extra.empty() ? std::string() : extra.front()) + ": no such flag or command");
+  } catch (const CLI::ArgumentMismatch&) {
+    return usage_error(arguments.back() + ": a value is missing");
   } catch (const CLI::ParseError& error) {
     return usage_error(error.what());
   }

@@ -37,7 +37,7 @@ struct Options {
   base::Duration resync_period = std::chrono::minutes(15);
 
   std::string state_dir = "/run/fairlead";
-  std::string status_socket;  // <state_dir>/agent.sock
+  std::string status_socket;                                                 // <state_dir>/agent.sock
   std::optional<Listen> metrics = Listen{net::Ip::v4(127, 0, 0, 1), 10249};  // nullopt: off
   std::optional<Listen> healthz = Listen{net::Ip::v4(127, 0, 0, 1), 10256};
 

@@ -17,8 +17,8 @@ ProcessStats process_stats() {
   if (const auto statm = base::read_file("/proc/self/statm", 4096)) {
     const auto fields = base::split(*statm, ' ');
     if (fields.size() > 1) {
-      stats.resident_bytes =
-          base::parse_number<std::uint64_t>(fields[1]).value_or(0) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+      stats.resident_bytes = base::parse_number<std::uint64_t>(fields[1]).value_or(0) *
+                             static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
     }
   }
   rusage usage{};

@@ -52,7 +52,7 @@ Value failures_value(const Ledger& ledger, const base::Clock& clock) {
   for (const auto& [key, failing] : ledger.failing()) {
     if (list.size() == kFailuresShown) break;
     Value failure;
-    failure.set("service", Value(key.to_string()));
+    failure.set("object", Value(key.to_string()));
     failure.set("error", Value(failing.error));
     failure.set("attempts", Value(std::uint64_t{failing.attempts}));
     failure.set("age_seconds", Value(seconds_since(failing.since, clock)));

@@ -9,8 +9,8 @@
 
 namespace fairlead::agent {
 
-std::string format_rfc3339(base::WallTime time);                            // "2026-05-01T12:00:00.123456789Z"
-std::optional<base::WallTime> parse_rfc3339(std::string_view text);         // any offset; nothing when malformed
-std::optional<base::Duration> parse_duration(std::string_view text);        // "15m", "1h30m", "250ms"; as Go writes them
+std::string format_rfc3339(base::WallTime time);                      // "2026-05-01T12:00:00.123456789Z"
+std::optional<base::WallTime> parse_rfc3339(std::string_view text);   // any offset; nothing when malformed
+std::optional<base::Duration> parse_duration(std::string_view text);  // "15m", "1h30m", "250ms"; as Go writes them
 
 }  // namespace fairlead::agent

@@ -44,4 +44,8 @@ std::vector<ServiceState> folded(Work&& work) {
   return all;
 }
 
+Key subject_of(const proxy::dataplane::Failure& failure) {
+  return failure.service.name.empty() ? Key{{}, failure.object} : failure.service;
+}
+
 }  // namespace fairlead::agent

@@ -41,17 +41,18 @@ void merge(Work& earlier, Work&& later);
 // `all` with `changed` laid over it. REQUIRES work.all.
 std::vector<ServiceState> folded(Work&& work);
 
+// Whose failure it is: a service, or {"", object}; empty when the call failed as a whole.
+Key subject_of(const proxy::dataplane::Failure& failure);
+
 // What the worker did, for status, metrics and the log.
 struct Outcome {
   enum class Kind : std::uint8_t { Replace, Apply, Retry, Notification };
   Kind kind = Kind::Apply;
   Origin origin;           // what is now applied (a retry adds nothing)
-  std::vector<Key> tried;  // Apply, Retry: an entry here without a failure is in the kernel. Replace: everything
+  std::vector<Key> tried;  // Apply, Retry: sorted; what has no failure is in the kernel. Replace: empty, it was all
   std::uint64_t kernel_writes = 0;
   std::vector<proxy::dataplane::Failure> failures;
   base::Duration took{};
-  // The dataplane's state is in doubt: a complete state is wanted after this long.
-  std::optional<base::Duration> wants_all_after;
 };
 
 }  // namespace fairlead::agent

@@ -32,26 +32,22 @@ class Worker::Run {
  private:
   void report(std::optional<Outcome> outcome) {
     if (outcome) {
-      const bool replaced = outcome->kind == Outcome::Kind::Replace && !outcome->wants_all_after;
-      if (outcome->wants_all_after) ask_for_all(*outcome->wants_all_after);
+      const bool replaced = outcome->kind == Outcome::Kind::Replace && applier_.replaced();
       worker_.reports_loop_.post([&worker = worker_, done = std::move(*outcome)] { worker.reports_.outcome(done); });
       if (replaced && !std::exchange(replaced_once_, true) && worker_.setup_.after_first_replace) {
         worker_.setup_.after_first_replace();
       }
     }
-    arm_retry();
+    retry_timer_ = at(applier_.due(), [this] { report(applier_.retry()); });
+    ask_timer_ = at(applier_.all_due(), [this] {
+      applier_.asked_for_all();
+      worker_.reports_loop_.post([&worker = worker_] { worker.reports_.wants_all(); });
+    });
   }
 
-  void ask_for_all(base::Duration delay) {
-    ask_timer_ = worker_.loop_->after(
-        delay, [this] { worker_.reports_loop_.post([&worker = worker_] { worker.reports_.wants_all(); }); });
-  }
-
-  void arm_retry() {
-    const auto due = applier_.due();
-    retry_timer_ = !due ? base::Loop::none()
-                        : worker_.loop_->after(std::max(*due - worker_.clock_.now(), base::Duration::zero()),
-                                               [this] { report(applier_.retry()); });
+  base::Loop::Handle at(std::optional<base::Instant> when, base::Loop::Callback callback) {
+    if (!when) return base::Loop::none();
+    return worker_.loop_->after(std::max(*when - worker_.clock_.now(), base::Duration::zero()), std::move(callback));
   }
 
   Worker& worker_;

@@ -21,7 +21,7 @@ class Worker {
  public:
   struct Setup {
     std::function<Result<std::unique_ptr<proxy::dataplane::Dataplane>>()> open;  // on the worker's thread
-    std::function<void()> after_first_replace;                                  // on the worker's thread
+    std::function<void()> after_first_replace;                                   // on the worker's thread
   };
   // All called on `reports`' thread.
   struct Reports {

@@ -45,8 +45,7 @@ std::vector<NamedProbe> probe_all(const std::vector<Module>& table, const Option
 
 Result<Found> remove_traces(const Module& module, const Options& options) {
   if (!module.has_traces(options)) return Found::Nothing;
-  const auto dataplane = TRY(module.open(options));
-  TRY(dataplane->remove());
+  TRY(module.remove(options));
   return Found::Removed;
 }
 

@@ -19,8 +19,8 @@ struct Module {
   std::string name;
   std::function<Probe(const Options&)> probe;
   std::function<Result<std::unique_ptr<Dataplane>>(const Options&)> open;
-  // Whether the kernel holds something of this instance, without loading anything. True when that is not cheap to tell.
-  std::function<bool(const Options&)> has_traces;
+  std::function<bool(const Options&)> has_traces;  // the kernel holds something of this instance; cheap
+  std::function<Status(const Options&)> remove;    // every trace; safe when there is none
 };
 
 // Every dataplane of this build, best first.

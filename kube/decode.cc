@@ -84,13 +84,12 @@ void note_unallocated(const Object& object, int line, std::vector<std::string>* 
   const auto* service = std::get_if<Service>(&object);
   if (service == nullptr || service->headless || service->type == ServiceType::ExternalName) return;
   const std::string about = base::cat("line ", line, ": Service ", service->meta.key.to_string(), " has no ");
-  if (service->cluster_ips.empty()) {
-    notes->push_back(about + "clusterIP, and nothing allocates one for a manifest: it yields nothing");
-  }
-  if (service->type != ServiceType::NodePort) return;
-  for (const ServicePort& port : service->ports) {
-    if (port.node_port != 0) continue;
-    notes->push_back(base::cat(about, "nodePort for port ", port.port, ", and nothing allocates one for a manifest"));
+  constexpr std::string_view kNobody = ", and nothing allocates one for a manifest";
+  if (service->cluster_ips.empty()) notes->push_back(base::cat(about, "clusterIP", kNobody, ": it yields nothing"));
+  const bool any_node_port = std::any_of(service->ports.begin(), service->ports.end(),
+                                         [](const ServicePort& port) { return port.node_port != 0; });
+  if (service->type == ServiceType::NodePort && !any_node_port) {
+    notes->push_back(base::cat(about, "nodePort", kNobody));
   }
 }
 

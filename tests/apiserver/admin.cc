@@ -144,12 +144,11 @@ Value requests_value(const std::deque<RequestRecord>& records) {
   return Value(std::move(out));
 }
 
-// An Error is the client's: 400.
-Status post(Core& core, base::Loop& loop, std::string_view what, const Value& body) {
-  // Faults start once the answer to this request is out.
+// An Error is the client's: 400. What would hit the answer itself goes to `after`.
+Status post(Core& core, std::string_view what, const Value& body, std::function<void()>& after) {
   if (what == "faults") {
     FaultOrder order = TRY(parse_faults(body));
-    loop.post([&core, order] { (void)core.set_faults(order.faults, order.lasting); });
+    after = [&core, order] { (void)core.set_faults(order.faults, order.lasting); };
     return {};
   }
   if (what == "break") {
@@ -157,7 +156,7 @@ Status post(Core& core, base::Loop& loop, std::string_view what, const Value& bo
     std::string allowed;
     for (const auto& [text, kind] : kBreaks) {
       if (name != nullptr && *name == text) {
-        loop.post([&core, kind = kind] { core.break_now(kind); });
+        after = [&core, kind = kind] { core.break_now(kind); };
         return {};
       }
       allowed += cat(allowed.empty() ? "" : ", ", text);
@@ -167,7 +166,7 @@ Status post(Core& core, base::Loop& loop, std::string_view what, const Value& bo
   if (what == "restart") {
     std::uint64_t first = 1;
     if (!body["firstVersion"].is_null()) TRY_CONTEXT(read(body["firstVersion"], first), "firstVersion");
-    loop.post([&core, first] { core.restart(first); });
+    after = [&core, first] { core.restart(first); };
     return {};
   }
   if (what == "tokens") {
@@ -197,7 +196,7 @@ Response reply(Core& core, const Status& status) {
 
 }  // namespace
 
-Response handle_admin(Core& core, base::Loop& loop, const Request& request) {
+Response handle_admin(Core& core, const Request& request) {
   const std::string_view what = std::string_view(request.path).substr(std::string_view("/test/").size());
   if (request.method == "GET" && what == "stats") return json_response(200, stats_value(core.stats()));
   if (request.method == "GET" && what == "requests") return json_response(200, requests_value(core.api().requests()));
@@ -209,7 +208,10 @@ Response handle_admin(Core& core, base::Loop& loop, const Request& request) {
   }
   auto body = base::parse_json(request.body.empty() ? std::string_view("{}") : std::string_view(request.body));
   if (!body) return reply(core, std::move(body).error());
-  return reply(core, post(core, loop, what, *body));
+  std::function<void()> after;
+  Response response = reply(core, post(core, what, *body, after));
+  response.after = std::move(after);
+  return response;
 }
 
 }  // namespace fairlead::tests::apiserver

@@ -152,7 +152,12 @@ void Api::handle(Connection& connection, std::int32_t stream, const Request& req
                        .status = 0});
   if (requests_.size() > kKeptRecords) requests_.pop_front();
 
-  if (is_health_path(request.path)) return answer(connection, stream, text_response(200, "ok"));
+  // A stalled stream is not a dead connection: what is asked to tell the two apart is answered.
+  if (is_health_path(request.path)) {
+    Response response = text_response(200, "ok");
+    response.exempt = true;
+    return answer(connection, stream, std::move(response));
+  }
   if (request.path == "/version") return answer(connection, stream, version_response());
   if (request.path.starts_with("/test/") && admin) {
     Response response = admin(request);

@@ -122,6 +122,7 @@ void Connection::update_interest() {
 void Connection::on_ready(base::Ready ready) {
   if (ready.readable) read_all();
   flush();
+  for (const auto& work : std::exchange(after_, {})) work();
 }
 
 void Connection::read_all() {
@@ -211,6 +212,7 @@ void Connection::respond(std::int32_t stream_id, Response response) {
   stream.queue = std::move(response.pieces);
   stream.ended = !response.keep_open;
   stream.exempt = response.exempt;
+  if (response.after) after_.push_back(std::move(response.after));
   response.headers.emplace_back(":status", std::to_string(response.status));
   std::rotate(response.headers.rbegin(), response.headers.rbegin() + 1, response.headers.rend());
   std::vector<nghttp2_nv> headers;

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/loop.h"
 #include "tests/apiserver/request.h"
@@ -70,6 +71,7 @@ class Connection {
   std::uint64_t id_;
   std::shared_ptr<nghttp2_session> session_;
   std::map<std::int32_t, std::unique_ptr<Stream>> streams_;
+  std::vector<std::function<void()>> after_;
   std::string out_;
   std::size_t out_offset_ = 0;
   base::Loop::Handle watch_ = base::Loop::none();

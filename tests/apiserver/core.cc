@@ -45,7 +45,7 @@ Core::Core(base::Loop& loop, const Options& options, ListenAddress address)
       address_(std::move(address)),
       cluster_(options.first_version, options.history),
       api_(loop, cluster_, options) {
-  api_.admin = [this](const Request& request) { return handle_admin(*this, loop_, request); };
+  api_.admin = [this](const Request& request) { return handle_admin(*this, request); };
   bookmark_timer_ = loop_.every(options_.bookmark_period, [this] { api_.send_bookmarks(); });
 }
 

@@ -66,6 +66,6 @@ class Core final : public Connection::Handler {
 };
 
 // Answers the /test/ paths (admin.cc).
-Response handle_admin(Core& core, base::Loop& loop, const Request& request);
+Response handle_admin(Core& core, const Request& request);
 
 }  // namespace fairlead::tests::apiserver

@@ -14,10 +14,10 @@ namespace fairlead::tests::apiserver {
 
 struct Options {
   std::string listen = "127.0.0.1:0";
-  bool tls = true;                       // false: HTTP/2 with prior knowledge over plain TCP (h2c)
-  std::vector<std::string> extra_names;  // more DNS names or addresses in the server certificate
+  bool tls = true;                            // false: HTTP/2 with prior knowledge over plain TCP (h2c)
+  std::vector<std::string> extra_names = {};  // more DNS names or addresses in the server certificate
   // Who may enter. Both empty: anybody. Else a bearer token of the list, or a client certificate of our CA.
-  std::vector<std::string> tokens;
+  std::vector<std::string> tokens = {};
   bool client_certificates = false;
   std::uint64_t first_version = 1000;
   std::size_t history = 100'000;  // changes a watch may start from; beyond it: 410 Expired
@@ -38,8 +38,8 @@ struct Faults {
   std::uint64_t error_count = 0;
   int error_code = 429;
   int retry_after_seconds = 1;
-  std::string error_resource;  // only this plural; empty: all
-  std::string error_verb;      // only "list" or "watch"; empty: both
+  std::string error_resource = {};  // only this plural; empty: all
+  std::string error_verb = {};      // only "list" or "watch"; empty: both
   bool watch_list_off = false;
   bool expired_as_status = false;  // 410 as HTTP status instead of an ERROR event at the start of the watch
   bool no_bookmarks = false;       // watches get no periodic bookmark

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -36,8 +37,9 @@ struct Response {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers = {};
   std::deque<Piece> pieces = {};
-  bool keep_open = false;  // a watch: more pieces follow
-  bool exempt = false;     // from slow and stalled streams (the /test paths, so that a fault can be lifted)
+  bool keep_open = false;            // a watch: more pieces follow
+  std::function<void()> after = {};  // runs once the answer has been handed to the socket
+  bool exempt = false;               // from slow and stalled streams (the /test paths, so that a fault can be lifted)
 };
 Response status_response(Encoding encoding, const StatusReply& reply);
 Response text_response(int status, std::string text);

@@ -24,12 +24,12 @@
 namespace fairlead::tests::apiserver {
 
 struct KubeconfigOptions {
-  std::string token;       // users[].user.token
-  std::string token_file;  // users[].user.tokenFile
+  std::string token = {};       // users[].user.token
+  std::string token_file = {};  // users[].user.tokenFile
   bool client_certificate = false;
-  std::string server_name;  // tls-server-name
-  std::string host;         // instead of the listen address, for example "localhost"
-  std::string ca_pem;       // instead of the server's own CA
+  std::string server_name = {};  // tls-server-name
+  std::string host = {};         // instead of the listen address, for example "localhost"
+  std::string ca_pem = {};       // instead of the server's own CA
 };
 
 class TestApiServer {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,17 @@
 namespace fairlead::agent {
 
 std::string lock_path(const std::string& state_dir) { return state_dir + "/lock"; }
+
+namespace {
+
+bool is_at(int fd, const std::string& path) {
+  struct stat ours {};
+  struct stat there {};
+  return ::fstat(fd, &ours) == 0 && ::stat(path.c_str(), &there) == 0 && ours.st_dev == there.st_dev &&
+         ours.st_ino == there.st_ino;
+}
+
+}  // namespace
 
 Result<InstanceLock> InstanceLock::acquire(const std::string& state_dir) {
   std::error_code failure;
@@ -30,7 +42,9 @@ Result<InstanceLock> InstanceLock::acquire(const std::string& state_dir) {
     return Error(base::cat("another agent is running: pid ", pid.empty() ? "unknown" : pid, " holds ", path),
                  EWOULDBLOCK);
   }
-  // The file stays when we go: removing it would let two agents lock two different files of the same name.
+  // `fairlead-agent cleanup` removes the file while it holds it: a lock on a file that is no longer there is worth
+  // nothing.
+  if (!is_at(fd.get(), path)) return Error(path + " was removed by a cleanup just now: try again");
   const std::string own = base::cat(::getpid(), "\n");
   if (::ftruncate(fd.get(), 0) != 0 || ::write(fd.get(), own.data(), own.size()) != static_cast<ssize_t>(own.size())) {
     return Error::from_errno("cannot write " + path, errno);

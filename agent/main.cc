@@ -1,0 +1,238 @@
+// fairlead-agent: a source feeds the store, the store feeds the dataplane, and the outcome comes back.
+//
+//   loop thread                                              worker thread
+//   Source --objects--> Controller(Store, resolve) --Work--> Worker(Applier, Dataplane) --> kernel
+//                           ^   |                                    |
+//                 status <--+   +--> Metrics, Health                 |
+//                           ^------------------Outcome---------------+
+//   Servers (/metrics, /healthz, /v1/status) read the Controller on the loop thread.
+#include <malloc.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "agent/controller.h"
+#include "agent/health.h"
+#include "agent/lock.h"
+#include "agent/metrics.h"
+#include "agent/mounts.h"
+#include "agent/options.h"
+#include "agent/servers.h"
+#include "agent/sources.h"
+#include "agent/status.h"
+#include "agent/worker.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "proxy/dataplane/select.h"
+
+namespace fairlead::agent {
+namespace {
+
+namespace dataplane = proxy::dataplane;
+namespace log = base::log;
+
+void prepare_bpf_root(const Options& options) {
+  if (options.dataplane == "nftables") return;
+  const auto root = ensure_bpf_root(options.dataplane_options.bpf_root, MountFor::Everybody);
+  if (!root) {
+    log::warn("no bpffs", {{"err", root.error().message()}});
+  } else if (*root == BpfRoot::Mounted) {
+    log::info("mounted a bpffs", {{"path", options.dataplane_options.bpf_root}});
+  }
+}
+
+// On the worker's thread, once everything is in the new dataplane: connections that the old one still carries have had
+// their best chance.
+void remove_other_dataplanes(const std::string& chosen, const Options& options) {
+  for (const dataplane::Module& module : dataplane::modules()) {
+    if (module.name == chosen) continue;
+    const auto removed = dataplane::remove_traces(module, options.dataplane_options);
+    if (!removed) {
+      log::warn("cannot remove what another dataplane left",
+                {{"dataplane", module.name}, {"err", removed.error().message()}});
+    } else if (*removed == dataplane::Found::Removed) {
+      log::info("removed what another dataplane left", {{"dataplane", module.name}});
+    }
+  }
+}
+
+void log_selection(const dataplane::Selection& selection) {
+  for (const dataplane::NamedProbe& each : selection.probes) {
+    log::info(each.probe.usable ? "dataplane chosen" : "dataplane unusable",
+              {{"dataplane", each.dataplane}, {"reason", each.probe.reason}});
+  }
+}
+
+// Runs until a signal, or until the dataplane cannot be opened.
+Status run(const Options& options) {
+  const InstanceLock lock = TRY(InstanceLock::acquire(options.state_dir));
+  const base::SystemClock clock;
+  const auto loop = TRY(base::Loop::create());
+  prepare_bpf_root(options);
+
+  Identity identity{.version = FAIRLEAD_VERSION,
+                    .instance = options.dataplane_options.instance,
+                    .node = options.node_name,
+                    .dataplane = {},
+                    .probes = {},
+                    .metrics_address = {},
+                    .healthz_address = {}};
+  Metrics metrics(identity.version, options.dataplane);
+  Health health(clock);
+  std::optional<Error> fatal;
+
+  // The worker's thread chooses and opens the dataplane while this one reads the source.
+  std::string chosen;  // the worker's
+  const auto open = [&]() -> Result<std::unique_ptr<dataplane::Dataplane>> {
+    dataplane::Selection selection =
+        TRY(dataplane::select(options.dataplane, dataplane::modules(), options.dataplane_options));
+    log_selection(selection);
+    chosen = selection.module.name;
+    loop->post([&identity, selection] {
+      identity.dataplane = selection.module.name;
+      identity.probes = selection.probes;
+    });
+    return selection.module.open(options.dataplane_options);
+  };
+  const auto after_first_replace = [&] {
+    remove_other_dataplanes(chosen, options);
+    ::malloc_trim(0);  // what the first sync needed and nothing will need again
+  };
+
+  Controller* thinker = nullptr;
+  const auto worker =
+      TRY(Worker::create(*loop, clock, Backoff{}, {.open = open, .after_first_replace = after_first_replace},
+                         {.outcome = [&](const Outcome& outcome) { thinker->done(outcome); },
+                          .open_failed =
+                              [&](const Error& error) {
+                                fatal = error;
+                                loop->stop();
+                              },
+                          .wants_all = [&] { thinker->send_all(); }}));
+  Controller controller({.loop = *loop,
+                         .clock = clock,
+                         .metrics = metrics,
+                         .health = health,
+                         .hand_over = [&](Work work) { worker->inbox().put(std::move(work)); }},
+                        options.node_name);
+  thinker = &controller;
+  worker->start();
+
+  const auto source = TRY(Source::open(*loop, clock, controller, options));
+  const auto servers = TRY(Servers::start({.loop = *loop,
+                                           .clock = clock,
+                                           .identity = identity,
+                                           .controller = controller,
+                                           .metrics = metrics,
+                                           .health = health,
+                                           .source_status = [&] { return source->status(); }},
+                                          options));
+  const auto drift = loop->every(options.resync_period, [&] { controller.send_all(); });
+  const auto on_term = loop->on_signal(SIGTERM, [&] { loop->stop(); });
+  const auto on_int = loop->on_signal(SIGINT, [&] { loop->stop(); });
+
+  const SourceStatus from = source->status();
+  log::info("fairlead-agent started", {{"version", identity.version},
+                                       {"node", identity.node},
+                                       {"instance", identity.instance},
+                                       {"source", base::cat(from.kind, " ", from.where)},
+                                       {"dataplane", options.dataplane},
+                                       {"status_socket", options.status_socket},
+                                       {"metrics", identity.metrics_address},
+                                       {"healthz", identity.healthz_address}});
+  loop->run();
+  worker->stop();
+  if (fatal) return *fatal;
+  log::info("stopped, the dataplane stays in place", {{"services", base::cat(controller.store().services().size())}});
+  return {};
+}
+
+// Files of the state directory, and the directory when nothing else is in it.
+bool remove_state(const Options& options) {
+  bool found = false;
+  std::error_code ignored;
+  for (const std::string& path : {options.status_socket, lock_path(options.state_dir)}) {
+    found = std::filesystem::remove(path, ignored) || found;
+  }
+  std::filesystem::remove(options.state_dir, ignored);  // fails when there is more in it
+  return found;
+}
+
+Status cleanup(const Options& options) {
+  std::optional<InstanceLock> lock;
+  if (std::filesystem::exists(options.state_dir)) {
+    lock = TRY_CONTEXT(InstanceLock::acquire(options.state_dir), "stop the agent first");
+  }
+  std::string failed;
+  for (const dataplane::Module& module : dataplane::modules()) {
+    const auto removed = dataplane::remove_traces(module, options.dataplane_options);
+    if (!removed) {
+      std::fprintf(stderr, "error: %s: %s\n", module.name.c_str(), removed.error().message().c_str());
+      failed += (failed.empty() ? "" : ", ") + module.name;
+      continue;
+    }
+    std::printf("%s: %s\n", module.name.c_str(), *removed == dataplane::Found::Removed ? "removed" : "nothing there");
+  }
+  if (lock) std::printf("%s: %s\n", options.state_dir.c_str(), remove_state(options) ? "removed" : "nothing there");
+  if (!failed.empty()) return Error("not everything could be removed: " + failed);
+  return {};
+}
+
+Status probe(const Options& options) {
+  // In a mount namespace of our own, so that asking changes nothing.
+  (void)ensure_bpf_root(options.dataplane_options.bpf_root, MountFor::ThisProcess).has_value();
+  bool any = false;
+  for (const auto& each : dataplane::probe_all(dataplane::modules(), options.dataplane_options)) {
+    any = any || each.probe.usable;
+    std::printf("%-9s %-9s %s\n", each.dataplane.c_str(), each.probe.usable ? "usable" : "unusable",
+                each.probe.reason.c_str());
+  }
+  if (!any) return Error("no dataplane is usable on this node");
+  return {};
+}
+
+Status dispatch(const Options& options) {
+  switch (options.command) {
+    case Command::Run: return run(options);
+    case Command::Cleanup: return cleanup(options);
+    case Command::Probe: return probe(options);
+    case Command::Version: std::puts("fairlead-agent " FAIRLEAD_VERSION); return {};
+  }
+  return {};
+}
+
+Surroundings surroundings() {
+  const char* node_name = std::getenv("NODE_NAME");
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
+  return {.node_name_variable = node_name == nullptr ? "" : node_name,
+          .hostname = host.data(),
+          .default_cgroup = default_cgroup};
+}
+
+int main_with(const std::vector<std::string>& arguments) {
+  const auto parsed = parse_options(arguments, surroundings());
+  if (const auto* stop = std::get_if<Stop>(&parsed)) {
+    std::fputs(stop->text.c_str(), stop->exit_code == 0 ? stdout : stderr);
+    return stop->exit_code;
+  }
+  const Options& options = std::get<Options>(parsed);
+  log::configure(options.log_level, options.log_format);
+  ::signal(SIGPIPE, SIG_IGN);  // a client that hangs up is no reason to die
+  ::mallopt(M_ARENA_MAX, 1);   // two threads that hand values over free in each other's arenas
+  const Status status = dispatch(options);
+  if (status) return 0;
+  std::fprintf(stderr, "error: %s\n", status.error().message().c_str());
+  return 1;
+}
+
+}  // namespace
+}  // namespace fairlead::agent
+
+int main(int argc, char** argv) { return fairlead::agent::main_with({argv + 1, argv + argc}); }

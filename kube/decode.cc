@@ -50,6 +50,17 @@ Status check_version(const Field& object, const KnownKind& known, const TypeName
   return field.not_a(base::cat("a version of ", known.name, " that is read here (", prefix, known.versions, ")"));
 }
 
+// A kind that is not read here may be one that was meant to be: `service`, or EndpointSlice of plain v1.
+Status check_near_miss(const Field& object, const TypeName& type) {
+  const Field kind = object.member("kind");
+  for (const KnownKind& known : kKnownKinds) {
+    if (type.kind == known.name && type.group.empty()) return check_version(object, known, {"", "", type.kind});
+    if (type.kind == known.name) continue;  // somebody else's kind of that name
+    if (same_but_for_case(type.kind, known.name)) return kind.not_a(base::cat("a kind; it is spelt ", known.name));
+  }
+  return {};
+}
+
 // `implied` is the kind of an item of a <Kind>List, which need not repeat it.
 Result<TypeName> type_name(const Field& object, const TypeName* implied) {
   if (object.value().as_object() == nullptr) return object.not_a("an object");
@@ -104,6 +115,7 @@ class ManifestDecoder {
     if (type.kind.size() > 4 && type.kind.ends_with("List") && object.value()["items"].as_array() != nullptr) {
       return add_list(object, {type.group, type.version, type.kind.substr(0, type.kind.size() - 4)});
     }
+    TRY(check_near_miss(object, type));
     out_.notes.push_back(base::cat("line ", object.line(), ": ", type.api_version(), " ", type.kind,
                                    " is ignored: no business of a service proxy"));
     return {};

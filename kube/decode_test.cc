@@ -307,6 +307,18 @@ TEST(DecodeManifest, OtherKindsAreNotedNotRefused) {
   EXPECT_EQ(knative->notes.size(), 1U);
 }
 
+TEST(DecodeManifest, AKindThatIsAlmostOneOfOursIsAnError) {
+  const auto error = [](std::string_view yaml) {
+    const auto read = decode_manifest(document(yaml));
+    return read ? "no error" : read.error().message();
+  };
+  EXPECT_EQ(error("{apiVersion: v1, kind: service}"), "line 1: kind: \"service\" is not a kind; it is spelt Service");
+  EXPECT_EQ(error("{apiVersion: v1, kind: EndpointSlice}"),
+            "line 1: apiVersion: \"v1\" is not a version of EndpointSlice that is read here (discovery.k8s.io/v1)");
+  EXPECT_EQ(error("{apiVersion: v1, Kind: Service}"), "line 1: Kind: is not a field; it is spelt kind");
+  EXPECT_EQ(error("just words"), "line 1: \"just words\" is not an object");
+}
+
 TEST(DecodeManifest, WhatNobodyWillAllocateIsNoted) {
   const auto read = decode_manifest(document(service("  type: NodePort\n  ports: [{port: 80}]\n")));
   ASSERT_TRUE(read);

@@ -21,12 +21,12 @@ std::string show(const base::Value& value) {
   return value.is_null() ? "an absent value" : std::string(value.type_name());
 }
 
+}  // namespace
+
 bool same_but_for_case(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
 }
-
-}  // namespace
 
 int Field::line() const {
   const Field* at = this;

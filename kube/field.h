@@ -19,6 +19,8 @@
 
 namespace fairlead::kube {
 
+bool same_but_for_case(std::string_view a, std::string_view b);  // ASCII
+
 class Field {
  public:
   Field(const base::Value& root, Strictness strictness) : value_(root), strictness_(strictness) {}

@@ -110,7 +110,10 @@ class TreeBuilder final : public YAML::EventHandler {
  public:
   std::vector<Value> take() { return std::move(documents_); }
 
-  void OnDocumentStart(const YAML::Mark&) override {
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // yaml-cpp 0.7 reads an empty document, for ever, before a token that no node can begin with (", [a]").
+    if (document_at_ == mark.pos) refuse(line_of(mark), "not YAML: nothing can begin with this");
+    document_at_ = mark.pos;
     open_.clear();
     anchors_.clear();
   }
@@ -250,6 +253,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   std::vector<Value> documents_;
+  std::optional<int> document_at_;  // where the last one began
   std::vector<Open> open_;
   std::map<YAML::anchor_t, Anchored> anchors_;
   std::size_t weight_ = 0;

@@ -68,6 +68,7 @@ TEST(Yaml, BrokenTextIsAnErrorWithItsLine) {
   EXPECT_EQ(read("a: *nowhere"), "error: line 1: not YAML: the referenced anchor is not defined");
   EXPECT_EQ(read("{80: a, true: b}"), R"({"80":"a","true":"b"})");
   EXPECT_EQ(read("{[a]: b}"), "error: line 1: a key must be text, not a list");
+  EXPECT_EQ(read("a: 1\n---\n, b\n"), "error: line 3: not YAML: nothing can begin with this");
   EXPECT_EQ(read("!!int x"), "error: line 1: \"x\" is not what its tag tag:yaml.org,2002:int says");
   EXPECT_EQ(read("!mine x"), "error: line 1: tag !mine is not known here");
 }

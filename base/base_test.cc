@@ -61,6 +61,7 @@ TEST(Json, ValuesKnowTheLineTheyBeginOn) {
   EXPECT_EQ(value->line, 1);
   EXPECT_EQ((*value)["a"].line, 2);
   EXPECT_EQ((*(*value)["a"].as_array())[1].line, 3);
+  EXPECT_EQ((*parse_json("{\"n\":\n1\n}"))["n"].line, 2);  // a number ends where the next line begins
 }
 
 TEST(Json, WritesWhatItRead) {

@@ -12,18 +12,20 @@ namespace {
 using nlohmann::json;
 
 // Builds a Value tree from nlohmann's SAX events. The lexer does not expose positions to SAX consumers except in
-// errors, so the line of a value is found by an iterator that counts the newlines the lexer has consumed.
+// errors, so the line of a value is found by an iterator that counts the newlines the lexer has consumed. The lexer reads
+// one character past a number; a newline there must not count yet, so it counts with the character after it.
 struct CountingIterator {
   using iterator_category = std::input_iterator_tag;
   using value_type = char;
   using difference_type = std::ptrdiff_t;
   using pointer = const char*;
   using reference = const char&;
+  const char* begin;
   const char* at;
   int* line;
   const char& operator*() const { return *at; }
   CountingIterator& operator++() {
-    if (*at == '\n') ++*line;
+    if (at != begin && at[-1] == '\n') ++*line;
     ++at;
     return *this;
   }
@@ -167,8 +169,8 @@ std::string_view Value::type_name() const {
 Result<Value> parse_json(std::string_view text) {
   int line = 1;
   TreeBuilder builder(&line);
-  const CountingIterator begin{text.data(), &line};
-  const CountingIterator end{text.data() + text.size(), &line};
+  const CountingIterator begin{text.data(), text.data(), &line};
+  const CountingIterator end{text.data(), text.data() + text.size(), &line};
   if (!json::sax_parse(begin, end, &builder)) return Error(builder.error());
   return builder.take();
 }

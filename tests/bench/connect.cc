@@ -78,10 +78,11 @@ Result<Pair> measure(const std::string& dataplane_name, std::uint32_t services, 
   const net::Ip pod = TRY(bed->place("pod1b"))->v4;
   const int node = TRY(bed->place("node1"))->netns->fd();
   std::unique_ptr<proxy::dataplane::Dataplane> dataplane;
-  TRY(testbed::in_namespace(node, [&]() -> Status {
+  const Status programmed = testbed::in_namespace(node, [&]() -> Status {
     dataplane = TRY(program(dataplane_name, *bed, services, pod));
     return {};
-  }));
+  });
+  TRY(programmed);
   const std::string self = testbed::program_path("fairlead-bench");
   auto server =
       TRY(bed->start("pod1b", {self, "child-serve", base::cat(kPodPort), "A"}, "server", testbed::Pipes::InOut));

@@ -42,7 +42,7 @@ struct Stage {
 
 Result<std::unique_ptr<TestApiServer>> start_server(std::uint32_t services, std::uint32_t endpoints) {
   auto server = TRY(TestApiServer::start({}));
-  TRY(server->load(TRY(apiserver::generate({.services = services, .endpoints = endpoints}))));
+  TRY(server->load(apiserver::generate({.services = services, .endpoints = endpoints})));
   TRY(server->upsert(apiserver::Resource::Services,
                      apiserver::make_service(kNamespace, kMeasured, kMeasuredIp.to_string())));
   return server;
@@ -62,10 +62,11 @@ Result<Stage> set_stage(std::uint32_t services, std::uint32_t endpoints) {
       return Error("the server did not start: " + process.log());
     stage.servers.push_back(std::move(process));
   }
-  TRY(stage.bed->run_in("node1", [&]() -> Status {
+  const Status started = stage.bed->run_in("node1", [&]() -> Status {
     stage.server = TRY(start_server(services - 1, endpoints));
     return {};
-  }));
+  });
+  TRY(started);
   TRY(stage.server->set_endpoints(kNamespace, kMeasured,
                                   {{.address = stage.pods[0].to_string(), .node = "node1", .zone = {}}}));
   stage.kubeconfig = stage.bed->dir() + "/kubeconfig";
@@ -174,7 +175,8 @@ Status measure_api(const SyncPlan& plan, const std::string& dataplane, std::uint
   }
   sheet.add("first_sync_api", quantile(seconds, 0.5), "s", plan.repeats);
   ChangeFigures figures = TRY(measure_changes(stage, agent, plan.changes));
-  const base::Value status = TRY(base::parse_json(TRY(agent.status()).text));
+  const testbed::AgentStatus last = TRY(agent.status());
+  const base::Value status = TRY(base::parse_json(last.text));
   const std::int64_t* rss = status["rss_bytes"].as_int();
   sheet.add("rss", rss == nullptr ? -1 : static_cast<double>(*rss) / 1e6, "MB", 1);
   sheet.add("change_visible_p50", quantile(figures.visible_ms, 0.5), "ms", plan.changes);

@@ -12,8 +12,8 @@ namespace {
 using nlohmann::json;
 
 // Builds a Value tree from nlohmann's SAX events. The lexer does not expose positions to SAX consumers except in
-// errors, so the line of a value is found by an iterator that counts the newlines the lexer has consumed. The lexer reads
-// one character past a number; a newline there must not count yet, so it counts with the character after it.
+// errors, so the line of a value is found by an iterator that counts the newlines the lexer has consumed. The lexer
+// reads one character past a number; a newline there must not count yet, so it counts with the character after it.
 struct CountingIterator {
   using iterator_category = std::input_iterator_tag;
   using value_type = char;

@@ -56,9 +56,9 @@ nftnl_expr* build(const expr::LoadMeta& e) {
   nftnl_expr_set_u32(x, NFTNL_EXPR_META_DREG, reg(e.to));
   return x;
 }
-nftnl_expr* build(const expr::SetMark& e) {
+nftnl_expr* build(const expr::SetMeta& e) {
   nftnl_expr* x = make("meta");
-  nftnl_expr_set_u32(x, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+  nftnl_expr_set_u32(x, NFTNL_EXPR_META_KEY, static_cast<std::uint32_t>(e.key));
   nftnl_expr_set_u32(x, NFTNL_EXPR_META_SREG, reg(e.from));
   return x;
 }
@@ -155,6 +155,19 @@ std::string comment_udata(const std::string& comment) {
   return out.append(comment.c_str(), comment.size() + 1);
 }
 
+// Tells nft that a lone mark is in host order; it takes anything else for network order.
+std::string byteorder_udata(const Set& set) {
+  constexpr std::uint32_t kHostEndian = 1;  // nftables include/datatype.h
+  std::string out;
+  auto put = [&](char type, const std::vector<DataType>& fields) {
+    if (fields != std::vector<DataType>{DataType::Mark}) return;
+    out.append({type, sizeof kHostEndian}).append(reinterpret_cast<const char*>(&kHostEndian), sizeof kHostEndian);
+  };
+  put(NFTNL_UDATA_SET_KEYBYTEORDER, set.key);
+  put(NFTNL_UDATA_SET_DATABYTEORDER, set.data);
+  return out;
+}
+
 class Encoder {
  public:
   Encoder(std::uint32_t first_sequence, EncodedBatch& out) : out_(out), sequence_(first_sequence) {}
@@ -225,6 +238,10 @@ class Encoder {
     if (c.set.kind == Set::Kind::Map) {
       nftnl_set_set_u32(set.get(), NFTNL_SET_DATA_TYPE, concatenated(c.set.data));
       nftnl_set_set_u32(set.get(), NFTNL_SET_DATA_LEN, size_of(c.set.data));
+    }
+    const std::string udata = byteorder_udata(c.set);
+    if (!udata.empty()) {
+      nftnl_set_set_data(set.get(), NFTNL_SET_USERDATA, udata.data(), static_cast<std::uint32_t>(udata.size()));
     }
     nlmsghdr* header = open(index, NFT_MSG_NEWSET, c.table, NLM_F_CREATE);
     nftnl_set_nlmsg_build_payload(header, set.get());

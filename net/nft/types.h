@@ -83,12 +83,13 @@ struct LoadPayload {
   Base base;
   std::uint32_t offset, size, to;
 };
-enum class MetaKey : std::uint32_t { Mark = 3, L4Protocol = 16 };
+enum class MetaKey : std::uint32_t { Priority = 2, Mark = 3, L4Protocol = 16 };
 struct LoadMeta {
   MetaKey key;
   std::uint32_t to;
 };
-struct SetMark {
+struct SetMeta {
+  MetaKey key;
   std::uint32_t from;
 };
 enum class CtKey : std::uint32_t { State = 0, Status = 2 };
@@ -135,7 +136,7 @@ struct PortUnreachable {
   Family family;
 };
 }  // namespace expr
-using Expr = std::variant<expr::LoadPayload, expr::LoadMeta, expr::SetMark, expr::LoadCt, expr::LoadValue,
+using Expr = std::variant<expr::LoadPayload, expr::LoadMeta, expr::SetMeta, expr::LoadCt, expr::LoadValue,
                           expr::LoadAddressType, expr::Random, expr::Mask, expr::Compare, expr::Lookup, expr::Goto,
                           expr::Dnat, expr::Masquerade, expr::TcpReset, expr::PortUnreachable>;
 

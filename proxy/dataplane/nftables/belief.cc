@@ -8,6 +8,8 @@
 namespace fairlead::proxy::dataplane::nftables {
 namespace {
 
+constexpr int kMaxReadings = 4;
+
 nft::Element key_of(nft::Element element) {
   element.data = {};
   element.data_size = 0;
@@ -45,6 +47,19 @@ Status read_elements(nft::Kernel& kernel, const nft::TableId& table, SetId set, 
   return kernel.dump_elements(table, name_of(set), read);
 }
 
+// A hash table that is growing can hide elements from a dump (linux v6.1 net/netfilter/nft_set_hash.c nft_rhash_walk
+// starts over for every packet of it and skips what it counted before). Slots and codes tell when that happened.
+bool is_complete(const Belief& belief, net::Family family) {
+  return std::all_of(belief.frontends.begin(), belief.frontends.end(), [&](const auto& entry) {
+    const auto& [key, installed] = entry;
+    if (key.family != family) return true;
+    const std::uint32_t code = installed.code.value_or(kReject);
+    const std::size_t count = balances(code) ? code & kCountMask : 0;
+    return installed.code && installed.slots.size() == count &&
+           std::none_of(installed.slots.begin(), installed.slots.end(), [](const Slot& s) { return s.empty(); });
+  });
+}
+
 Status read_table(nft::Kernel& kernel, TableBelief& table, std::uint32_t mark, Belief& into) {
   const auto dump = TRY(kernel.dump(table.id));
   table.exists = dump.has_value();
@@ -61,8 +76,12 @@ Status read_table(nft::Kernel& kernel, TableBelief& table, std::uint32_t mark, B
   table.mismatch = std::move(inspection.mismatch);
   if (!table.usable()) return {};
   table.codes = std::move(inspection.codes);
-  // Services before endpoints: the map of frontends then reaches its size early.
-  for (SetId set : kElementSets) TRY(read_elements(kernel, table.id, set, into));
+  // What one reading misses the next one finds; together they are taken as what is there.
+  for (int reading = 0; reading < kMaxReadings; ++reading) {
+    std::erase_if(into.strays, [&](const auto& stray) { return stray.second.first == table.id; });
+    for (SetId set : kElementSets) TRY(read_elements(kernel, table.id, set, into));
+    if (is_complete(into, table.id.family)) break;
+  }
   return {};
 }
 

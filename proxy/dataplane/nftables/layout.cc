@@ -80,8 +80,11 @@ Exprs new_connection() {
           expr::Compare{0, false, in_register(0)}};
 }
 
+// The code travels from one map to the other through skb->priority: nft 1.0.6 dies on listing a map's value that is
+// looked up again directly ("netlink_parse_concat_expr: Assertion `consumed > 0' failed").
 Exprs find_code(const char* map, const char* verdicts) {
-  return {expr::Lookup{map, 0, 0}, expr::Lookup{verdicts, 0, std::nullopt, true}};
+  return {expr::Lookup{map, 0, 0}, expr::SetMeta{expr::MetaKey::Priority, 0},
+          expr::LoadMeta{expr::MetaKey::Priority, 0}, expr::Lookup{verdicts, 0, std::nullopt, true}};
 }
 
 nft::Rule services_rule(Family f, const char* chain) {
@@ -124,7 +127,7 @@ std::vector<nft::Rule> rules(Family f, std::uint32_t mark) {
        "masquerade",
        {expr::LoadMeta{expr::MetaKey::Mark, 0}, expr::Mask{0, in_register(mark), in_register(0)},
         expr::Compare{0, false, in_register(0)}, expr::LoadMeta{expr::MetaKey::Mark, 0},
-        expr::Mask{0, in_register(~mark), in_register(0)}, expr::SetMark{0}, expr::Masquerade{}}},
+        expr::Mask{0, in_register(~mark), in_register(0)}, expr::SetMeta{expr::MetaKey::Mark, 0}, expr::Masquerade{}}},
       {"nat_postrouting", "hairpin",
        Exprs{expr::LoadCt{expr::CtKey::Status, 0}, expr::Mask{0, in_register(0x20 /* IPS_DST_NAT */), in_register(0)},
              expr::Compare{0, false, in_register(0)}, source(f, 0), destination(f, second),
@@ -139,10 +142,11 @@ std::vector<nft::Rule> rules(Family f, std::uint32_t mark) {
 
 nft::Rule code_rule(Family f, std::uint32_t code, std::uint32_t mark) {
   const std::string chain = chain_of(code);
-  Exprs exprs;
+  Exprs exprs{expr::LoadValue{in_register(0), 0}, expr::SetMeta{expr::MetaKey::Priority, 0}};
   if ((code & kMasquerade) != 0) {
-    exprs = {expr::LoadMeta{expr::MetaKey::Mark, 0}, expr::Mask{0, in_register(~mark), in_register(mark)},
-             expr::SetMark{0}};
+    exprs = std::move(exprs) + Exprs{expr::LoadMeta{expr::MetaKey::Mark, 0},
+                                     expr::Mask{0, in_register(~mark), in_register(mark)},
+                                     expr::SetMeta{expr::MetaKey::Mark, 0}};
   }
   const std::uint32_t after = address_registers(f);
   if ((code & kNodePort) != 0) {

@@ -23,5 +23,7 @@ fairlead_library(fairlead_kube_client SOURCES api_source.cc client_config.cc htt
 target_link_libraries(fairlead_kube_client PRIVATE CURL::libcurl)
 
 fairlead_test(kube_client_tests
-  SOURCES kubeconfig_test.cc reflector_test.cc stream_test.cc
-  LINK fairlead_kube_client fairlead_kube_store)
+  SOURCES api_source_test.cc http_test.cc kubeconfig_test.cc reflector_test.cc stream_test.cc
+  LINK fairlead_kube_client fairlead_kube_store fairlead_test_apiserver)
+
+fairlead_program(fairlead-decode-bench SOURCES decode_bench.cc LINK fairlead_kube_stream)

@@ -47,6 +47,13 @@ void append(HeaderList& list, const std::string& line) {
 class Client;
 class Stream;
 
+// The kind of failure, and curl's detail where that does not name it ("error:0688...: EVP lib" of OpenSSL).
+std::string reason_of(CURLcode code, const std::string& detail) {
+  const std::string kind = curl_easy_strerror(code);
+  if (detail.empty()) return kind;
+  return detail.find(kind) == detail.npos ? cat(kind, ": ", detail) : detail;
+}
+
 // A request that curl knows. Lives until its end has been told, or until it is dropped.
 struct Transfer {
   Client* client = nullptr;
@@ -312,9 +319,8 @@ Status Client::prepare(Transfer& transfer, const Request& request) {
   set(transfer, CURLOPT_USERAGENT, options_.user_agent.c_str());
   set(transfer, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
-  set(transfer, CURLOPT_HTTP_VERSION,
-      static_cast<long>(options_.http2_prior_knowledge && !url_.tls ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
-                                                                    : CURL_HTTP_VERSION_2TLS));
+  // Over TLS by ALPN. (Prior knowledge over plain TCP is no use: curl 7.88 greets anew for every stream.)
+  set(transfer, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   set(transfer, CURLOPT_PIPEWAIT, 1L);  // rather a stream of the connection being made than a second connection
   set(transfer, CURLOPT_NOSIGNAL, 1L);
   set(transfer, CURLOPT_QUICK_EXIT, 1L);  // do not wait for a name lookup when shutting down
@@ -388,8 +394,7 @@ void Client::collect_ended() {
     if (code == CURLE_OK) {
       transfer->outcome = Status();
     } else {
-      const char* reason = transfer->reason[0] != '\0' ? transfer->reason : curl_easy_strerror(code);
-      transfer->outcome = Error(cat(transfer->name, ": ", std::string_view(reason)));
+      transfer->outcome = Error(cat(transfer->name, ": ", reason_of(code, transfer->reason)));
     }
   }
 }

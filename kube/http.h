@@ -29,7 +29,6 @@ struct HttpOptions {
   base::Duration token_re_read = std::chrono::seconds(60);
   std::string ping_path = "/livez";
   std::string user_agent = "fairlead";
-  bool http2_prior_knowledge = false;  // HTTP/2 over plain http://, for tests
 };
 
 struct HttpHead {

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "base/file.h"
@@ -25,9 +26,19 @@ bool is_at(int fd, const std::string& path) {
          ours.st_ino == there.st_ino;
 }
 
+// 0, or the errno of the last attempt.
+int lock_within(int fd, std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() >= deadline) return errno;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return 0;
+}
+
 }  // namespace
 
-Result<InstanceLock> InstanceLock::acquire(const std::string& state_dir) {
+Result<InstanceLock> InstanceLock::acquire(const std::string& state_dir, std::chrono::milliseconds patience) {
   std::error_code failure;
   std::filesystem::create_directories(state_dir, failure);
   if (failure) return Error::from_errno("cannot make the state directory " + state_dir, failure.value());
@@ -35,8 +46,9 @@ Result<InstanceLock> InstanceLock::acquire(const std::string& state_dir) {
   const std::string path = lock_path(state_dir);
   base::Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   if (!fd) return Error::from_errno("cannot open " + path, errno);
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return Error::from_errno("cannot lock " + path, errno);
+  const int refused = lock_within(fd.get(), patience);
+  if (refused != 0) {
+    if (refused != EWOULDBLOCK) return Error::from_errno("cannot lock " + path, refused);
     const auto holder = base::read_file(path, 64);
     const std::string pid = holder ? std::string(base::trim(*holder)) : std::string();
     return Error(base::cat("another agent is running: pid ", pid.empty() ? "unknown" : pid, " holds ", path),

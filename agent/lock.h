@@ -1,6 +1,7 @@
 // InstanceLock: one agent per state directory. The kernel drops the lock when its holder dies, however it dies.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "base/fd.h"
@@ -10,8 +11,9 @@ namespace fairlead::agent {
 
 class InstanceLock {
  public:
-  // Makes the directory when it is missing. The Error names the holder's pid.
-  static Result<InstanceLock> acquire(const std::string& state_dir);
+  // Makes the directory when it is missing. The Error names the holder's pid. `patience` is for a holder that is just
+  // dying: a process killed with SIGKILL keeps its locks until the kernel has taken it apart.
+  static Result<InstanceLock> acquire(const std::string& state_dir, std::chrono::milliseconds patience = {});
 
  private:
   explicit InstanceLock(base::Fd fd) : fd_(std::move(fd)) {}

@@ -37,6 +37,8 @@ namespace {
 namespace dataplane = proxy::dataplane;
 namespace log = base::log;
 
+constexpr std::chrono::milliseconds kLockPatience{1000};
+
 void prepare_bpf_root(const Options& options) {
   if (options.dataplane == "nftables") return;
   const auto root = ensure_bpf_root(options.dataplane_options.bpf_root, MountFor::Everybody);
@@ -71,7 +73,7 @@ void log_selection(const dataplane::Selection& selection) {
 
 // Runs until a signal, or until the dataplane cannot be opened.
 Status run(const Options& options) {
-  const InstanceLock lock = TRY(InstanceLock::acquire(options.state_dir));
+  const InstanceLock lock = TRY(InstanceLock::acquire(options.state_dir, kLockPatience));
   const base::SystemClock clock;
   const auto loop = TRY(base::Loop::create());
   prepare_bpf_root(options);
@@ -167,7 +169,7 @@ bool remove_state(const Options& options) {
 Status cleanup(const Options& options) {
   std::optional<InstanceLock> lock;
   if (std::filesystem::exists(options.state_dir)) {
-    lock = TRY_CONTEXT(InstanceLock::acquire(options.state_dir), "stop the agent first");
+    lock = TRY_CONTEXT(InstanceLock::acquire(options.state_dir, kLockPatience), "stop the agent first");
   }
   std::string failed;
   for (const dataplane::Module& module : dataplane::modules()) {

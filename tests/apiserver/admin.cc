@@ -75,6 +75,8 @@ Result<FaultOrder> parse_faults(const Value& body) {
                     : key == "errorVerb"         ? read(value, f.error_verb)
                     : key == "watchListOff"      ? read(value, f.watch_list_off)
                     : key == "expiredAsStatus"   ? read(value, f.expired_as_status)
+                    : key == "lowerVersions"     ? read(value, f.lower_versions)
+                    : key == "oversizedBytes"    ? read(value, f.oversized_bytes)
                     : key == "noBookmarks"       ? read(value, f.no_bookmarks)
                     : key == "forbid"            ? read(value, f.forbid)
                     : key == "forSeconds"        ? read(value, order.lasting)

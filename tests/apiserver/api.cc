@@ -352,6 +352,7 @@ void Api::start_watch(Connection& connection, std::int32_t stream, const Request
   // does.
   const bool existing = initial || version->number == 0;
   watch.after = existing ? cluster_.version() : version->number;
+  if (faults_.lower_versions) watch.after = std::min(watch.after, cluster_.version());
   Response response{.status = 200,
                     .headers = {{"content-type", std::string(content_type(encoding, true))}},
                     .pieces = {},

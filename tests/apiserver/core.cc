@@ -18,10 +18,9 @@ Piece garbage_event(Encoding encoding) {
   return {.head = std::string("\0\0\0\x0a", 4) + std::string(10, '\xff')};
 }
 
-Piece oversized_event(Encoding encoding) {
+Piece oversized_event(Encoding encoding, std::uint64_t size) {
   if (encoding == Encoding::Protobuf) return {.head = std::string("\xff\xff\xff\xf0\x0a\x05", 6) + "ADDED"};
-  return {.head =
-              "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"" + std::string(std::size_t{32} << 20, 'a')};
+  return {.head = "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"" + std::string(size, 'a')};
 }
 
 Piece unknown_event(const Api::Watch& watch, std::uint64_t version) {
@@ -147,7 +146,8 @@ void Core::break_watch(Break what, const Api::Watch& watch) {
     case Break::CutMidFrame: return connection.cut_mid_frame(stream, first_half(event));
     case Break::CutMidEvent: connection.push(stream, {.head = first_half(event)}); return connection.finish(stream);
     case Break::GarbageEvents: return connection.push(stream, garbage_event(watch.encoding));
-    case Break::OversizedEvent: return connection.push(stream, oversized_event(watch.encoding));
+    case Break::OversizedEvent:
+      return connection.push(stream, oversized_event(watch.encoding, faults().oversized_bytes));
     case Break::UnknownEvent: return connection.push(stream, unknown_event(watch, cluster_.version()));
     case Break::EndWatches: return connection.finish(stream);
     case Break::ExpireWatches: return error(expired("1", cluster_.version()));

@@ -42,8 +42,12 @@ struct Faults {
   std::string error_verb = {};      // only "list" or "watch"; empty: both
   bool watch_list_off = false;
   bool expired_as_status = false;  // 410 as HTTP status instead of an ERROR event at the start of the watch
-  bool no_bookmarks = false;       // watches get no periodic bookmark
-  bool forbid = false;             // 403 for every resource
+  // Watches get what is below the version they asked for, too. Upstream's cacher stays silent to a version of the
+  // future.
+  bool lower_versions = false;
+  std::uint64_t oversized_bytes = std::uint64_t{32} << 20;  // of Break::OversizedEvent in JSON
+  bool no_bookmarks = false;                                // watches get no periodic bookmark
+  bool forbid = false;                                      // 403 for every resource
 
   static constexpr std::uint64_t kAlways = std::numeric_limits<std::uint64_t>::max();
 };

@@ -42,7 +42,7 @@ struct ConnectSpec {
   unsigned count = 1;
   unsigned parallel = 1;
   unsigned timeout_ms = 1000;     // of one attempt
-  std::uint16_t source_port = 0;  // 0: any
+  std::uint16_t source_port = 0;  // of the first attempt, counting up; 0: any
   std::uint32_t bytes = 0;        // TCP: this many up, then down, verified; UDP: size of the datagrams both ways
   unsigned requests = 1;          // lines over one connection; all must be answered by the same server
   bool operator==(const ConnectSpec&) const = default;

@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 
 #include "base/strings.h"
 #include "tests/datapath/assert_ok.h"
 #include "tests/datapath/driver.h"
+#include "tests/datapath/in_process_driver.h"
 #include "tests/datapath/probe/sockets.h"
 #include "tests/datapath/scenarios.h"
 
@@ -31,12 +33,23 @@ class Cluster {
     if (driver_ && dataplane_ == dataplane) return {};
     driver_.reset();
     dataplane_ = dataplane;
-    driver_ = TRY(AgentDriver::create(*testbed_, dataplane));
+    const char* chosen = std::getenv("FAIRLEAD_TEST_DRIVER");
+    if (chosen != nullptr && std::string_view(chosen) == "in-process") {
+      driver_ = TRY(in_process_driver(*testbed_, dataplane));
+    } else {
+      driver_ = TRY(AgentDriver::create(*testbed_, dataplane));
+    }
     return {};
   }
   Testbed& testbed() { return *testbed_; }
   Driver& driver() { return *driver_; }
   unsigned take_number() { return next_number_++; }
+  // A UDP flow from a port that was in use a moment ago may rightly go where it went before: no port is used twice
+  // within seconds. Below the ephemeral range and the node ports.
+  std::uint16_t take_source_ports(unsigned count) {
+    if (next_source_port_ + count > 29000) next_source_port_ = 10000;
+    return static_cast<std::uint16_t>(std::exchange(next_source_port_, next_source_port_ + count));
+  }
   void remove() {
     driver_.reset();
     testbed_.reset();
@@ -60,6 +73,7 @@ class Cluster {
   std::unique_ptr<Driver> driver_;
   std::string dataplane_;
   unsigned next_number_ = 0;
+  unsigned next_source_port_ = 10000;
 };
 
 // Removes the cluster when all tests have run, before the process ends.
@@ -126,13 +140,16 @@ class ScenarioTest : public testing::Test {
 
   net::Ip node_ip(unsigned node) const { return (*cluster_->testbed().place(cat("node", node)))->ip(family_); }
 
-  Result<std::vector<Attempt>> attempts(const Check& check, unsigned count, unsigned timeout_ms) const {
+  Result<std::vector<Attempt>> attempts(const Check& check, unsigned count, unsigned timeout_ms) {
+    const Target target = target_of(check.target);
+    const bool udp = target.transport == Transport::Udp;
     return cluster_->testbed().connect(check.client,
-                                       {.to = target_of(check.target),
+                                       {.to = target,
                                         .style = check.style,
                                         .count = count,
                                         .parallel = check.bytes != 0 ? 1 : std::min(count, 4U),
                                         .timeout_ms = timeout_ms,
+                                        .source_port = udp ? cluster_->take_source_ports(count) : std::uint16_t{0},
                                         .bytes = check.bytes,
                                         .requests = check.requests},
                                        check.membership);
@@ -149,12 +166,14 @@ class ScenarioTest : public testing::Test {
   }
 
   void expect_answered(const Check& check) {
+    ASSERT_FALSE(check.endpoints.empty()) << "the scenario names nobody who answers";
     std::set<std::string> waiting(check.endpoints.begin(), check.endpoints.end());
     for (unsigned done = 0; done < kMostAttempts && !waiting.empty() && !HasFailure(); done += kBatch) {
       const auto batch = attempts(check, check.bytes != 0 ? 3 : kBatch, 3000);
       ASSERT_OK(batch);
       for (const Attempt& attempt : *batch) {
         expect_good(check, attempt);
+        if (HasFailure()) return;  // one of a dozen alike is enough to read
         waiting.erase(attempt.answer);
       }
     }
@@ -166,7 +185,8 @@ class ScenarioTest : public testing::Test {
   void expect_good(const Check& check, const Attempt& attempt) {
     ASSERT_EQ(attempt.error, "") << attempt;
     const auto& endpoints = check.endpoints;
-    ASSERT_NE(std::find(endpoints.begin(), endpoints.end(), attempt.answer), endpoints.end()) << attempt;
+    ASSERT_TRUE(std::find(endpoints.begin(), endpoints.end(), attempt.answer) != endpoints.end())
+        << "no endpoint of the service: " << attempt;
     const ServiceSpec& spec = services_.at(check.target.service).second;
     const Target target = target_of(check.target);
     const Place& endpoint = **cluster_->testbed().place(attempt.answer);
@@ -174,7 +194,7 @@ class ScenarioTest : public testing::Test {
     EXPECT_EQ(attempt.local, net::host_port(endpoint.ip(family_), port)) << attempt;
     EXPECT_EQ(attempt.peer, net::host_port(target.ip, target.port)) << "the client sees another peer: " << attempt;
     const std::vector<std::string> sources = sources_of(check);
-    EXPECT_NE(std::find(sources.begin(), sources.end(), attempt.source), sources.end())
+    EXPECT_TRUE(std::find(sources.begin(), sources.end(), attempt.source) != sources.end())
         << "allowed: " << base::join(sources, ", ") << "; " << attempt;
   }
 
@@ -195,8 +215,8 @@ class ScenarioTest : public testing::Test {
     const auto results = attempts(check, 4, 3000);
     ASSERT_OK(results);
     for (const Attempt& attempt : *results) {
-      EXPECT_EQ(attempt.error, "refused") << attempt;
-      EXPECT_LT(attempt.latency_us, kAtOnceUs) << attempt;
+      ASSERT_EQ(attempt.error, "refused") << attempt;
+      ASSERT_LT(attempt.latency_us, kAtOnceUs) << attempt;
     }
   }
 

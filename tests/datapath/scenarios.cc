@@ -11,7 +11,7 @@ constexpr std::uint32_t kBulk = 1 << 20;
 constexpr std::uint32_t kLargeDatagram = 2000;  // more than one packet on a link of 1500 bytes
 
 // One endpoint on each node.
-const std::vector<std::string> kOnePerNode{"pod1a", "pod2a", "pod3a"};
+std::vector<std::string> one_per_node() { return {"pod1a", "pod2a", "pod3a"}; }
 
 PortSpec tcp(std::string name = "", std::uint16_t port = 80, std::uint16_t target = kMain) {
   return {.name = std::move(name), .port = port, .transport = Transport::Tcp, .target = target};
@@ -36,12 +36,12 @@ std::vector<Scenario> cluster_ip_scenarios() {
                  from("pod2b").to(cluster_ip()).answered_by({"pod1b", "pod2a", "pod3a"}).seen_as(Seen::Client),
              }}}},
       {"ClusterIpServesProcessesOfTheNode",
-       {{.given = {both_protocols().with_endpoints(kOnePerNode)},
+       {{.given = {both_protocols().with_endpoints(one_per_node())},
          .expect =
              {
-                 from("node1").to(cluster_ip("t")).answered_by(kOnePerNode).seen_as(Seen::Client),
-                 from("node1").to(cluster_ip("u")).answered_by(kOnePerNode).seen_as(Seen::Client),
-                 from("node3").to(cluster_ip("t")).answered_by(kOnePerNode).seen_as(Seen::Client),
+                 from("node1").to(cluster_ip("t")).answered_by(one_per_node()).seen_as(Seen::Client),
+                 from("node1").to(cluster_ip("u")).answered_by(one_per_node()).seen_as(Seen::Client),
+                 from("node3").to(cluster_ip("t")).answered_by(one_per_node()).seen_as(Seen::Client),
              }}}},
       {"ClusterIpServesConnectedUdp",
        {{.given = {service("web").with_port(udp()).with_endpoints({"pod1b", "pod2a"})},
@@ -54,8 +54,8 @@ std::vector<Scenario> cluster_ip_scenarios() {
                  from("node1").to(cluster_ip()).unconnected().answered_by({"pod1b", "pod2a"}).seen_as(Seen::Client),
              }}}},
       {"AConnectionStaysWithItsEndpoint",
-       {{.given = {service("web").with_endpoints(kOnePerNode)},
-         .expect = {from("pod1b").to(cluster_ip()).with_requests(10).answered_by(kOnePerNode)}}}},
+       {{.given = {service("web").with_endpoints(one_per_node())},
+         .expect = {from("pod1b").to(cluster_ip()).with_requests(10).answered_by(one_per_node())}}}},
       {"APodReachesItself",
        {{.given = {both_protocols().with_endpoints({"pod1a"})},
          .expect =
@@ -140,19 +140,19 @@ std::vector<Scenario> port_scenarios() {
 std::vector<Scenario> external_scenarios() {
   return {
       {"NodePortServesTheClientThroughEveryNode",
-       {{.given = {service("web").as(Exposure::NodePort).with_endpoints(kOnePerNode)},
+       {{.given = {service("web").as(Exposure::NodePort).with_endpoints(one_per_node())},
          .expect =
              {
-                 from("client").to(node_port(1)).answered_by(kOnePerNode).seen_as(Seen::Node),
-                 from("client").to(node_port(2)).answered_by(kOnePerNode).seen_as(Seen::Node),
-                 from("client").to(node_port(3)).answered_by(kOnePerNode).seen_as(Seen::Node),
+                 from("client").to(node_port(1)).answered_by(one_per_node()).seen_as(Seen::Node),
+                 from("client").to(node_port(2)).answered_by(one_per_node()).seen_as(Seen::Node),
+                 from("client").to(node_port(3)).answered_by(one_per_node()).seen_as(Seen::Node),
              }}}},
       {"NodePortServesUdp",
-       {{.given = {service("web").with_port(udp()).as(Exposure::NodePort).with_endpoints(kOnePerNode)},
+       {{.given = {service("web").with_port(udp()).as(Exposure::NodePort).with_endpoints(one_per_node())},
          .expect =
              {
-                 from("client").to(node_port(1)).answered_by(kOnePerNode).seen_as(Seen::Node),
-                 from("client").to(node_port(1)).unconnected().answered_by(kOnePerNode).seen_as(Seen::Node),
+                 from("client").to(node_port(1)).answered_by(one_per_node()).seen_as(Seen::Node),
+                 from("client").to(node_port(1)).unconnected().answered_by(one_per_node()).seen_as(Seen::Node),
              }}}},
       {"NodePortServesPods",
        {{.given = {both_protocols().as(Exposure::NodePort).with_endpoints({"pod1b", "pod2a"})},
@@ -171,22 +171,22 @@ std::vector<Scenario> external_scenarios() {
                  from("node1").to(node_port(1, "u")).answered_by({"pod1b", "pod2a"}),
              }}}},
       {"ExternalIpIsServed",
-       {{.given = {both_protocols().with_external_ip().with_endpoints(kOnePerNode)},
+       {{.given = {both_protocols().with_external_ip().with_endpoints(one_per_node())},
          .expect =
              {
-                 from("client").to(external_ip("t")).answered_by(kOnePerNode).seen_as(Seen::Node, 2),
-                 from("client").to(external_ip("u")).answered_by(kOnePerNode).seen_as(Seen::Node, 2),
-                 from("pod1b").to(external_ip("t")).answered_by(kOnePerNode),
-                 from("node3").to(external_ip("t")).answered_by(kOnePerNode),
+                 from("client").to(external_ip("t")).answered_by(one_per_node()).seen_as(Seen::Node, 2),
+                 from("client").to(external_ip("u")).answered_by(one_per_node()).seen_as(Seen::Node, 2),
+                 from("pod1b").to(external_ip("t")).answered_by(one_per_node()),
+                 from("node3").to(external_ip("t")).answered_by(one_per_node()),
              }}}},
       {"LoadBalancerIpIsServed",
-       {{.given = {both_protocols().as(Exposure::LoadBalancer).with_endpoints(kOnePerNode)},
+       {{.given = {both_protocols().as(Exposure::LoadBalancer).with_endpoints(one_per_node())},
          .expect =
              {
-                 from("client").to(load_balancer_ip("t")).answered_by(kOnePerNode).seen_as(Seen::Node, 1),
-                 from("client").to(load_balancer_ip("u")).answered_by(kOnePerNode).seen_as(Seen::Node, 1),
-                 from("pod2b").to(load_balancer_ip("t")).answered_by(kOnePerNode),
-                 from("client").to(node_port(2, "t")).answered_by(kOnePerNode).seen_as(Seen::Node),
+                 from("client").to(load_balancer_ip("t")).answered_by(one_per_node()).seen_as(Seen::Node, 1),
+                 from("client").to(load_balancer_ip("u")).answered_by(one_per_node()).seen_as(Seen::Node, 1),
+                 from("pod2b").to(load_balancer_ip("t")).answered_by(one_per_node()),
+                 from("client").to(node_port(2, "t")).answered_by(one_per_node()).seen_as(Seen::Node),
              }}}},
       {"LargeTransfersArriveIntact",
        {{.given = {both_protocols().as(Exposure::NodePort).with_endpoints({"pod1a", "pod2a"})},

@@ -33,7 +33,7 @@ Mac mac(unsigned kind, unsigned node, unsigned position) {
       0x01};
 }
 
-const net::Ip kGateway4 = net::Ip::v4(172, 18, 0, 254);
+net::Ip gateway4() { return ip("172.18.0.254"); }
 net::Ip gateway6() { return ip("fd00:172:18::254"); }
 net::Ip pod_gateway4() { return ip("169.254.1.1"); }
 net::Ip pod_gateway6() { return ip("fe80::1"); }
@@ -48,10 +48,14 @@ Sysctls endpoint_sysctls() {
 
 Sysctls node_sysctls() {
   Sysctls sysctls = endpoint_sysctls();
-  sysctls.insert(sysctls.end(), {{"net/ipv4/ip_forward", "1"},
-                                 {"net/ipv6/conf/all/forwarding", "1"},
-                                 {"net/ipv4/conf/all/send_redirects", "0"},
-                                 {"net/ipv4/conf/default/send_redirects", "0"}});
+  sysctls.insert(sysctls.end(),
+                 {{"net/ipv4/ip_forward", "1"},
+                  {"net/ipv6/conf/all/forwarding", "1"},
+                  {"net/ipv4/conf/all/send_redirects", "0"},
+                  {"net/ipv4/conf/default/send_redirects", "0"},
+                  // Every refusal is told: the kernel would send each peer about one ICMP error a second.
+                  {"net/ipv4/icmp_ratelimit", "0"},
+                  {"net/ipv6/icmp/ratelimit", "0"}});
   return sysctls;
 }
 
@@ -172,7 +176,7 @@ Status Testbed::add_underlay() {
       std::make_unique<NetNamespace>(TRY(NetNamespace::create(cat(dir(), "/netns/underlay"), endpoint_sysctls())));
   Netlink& netlink = underlay_->netlink();
   netlink.add_bridge({.name = "underlay", .index = kBridge, .mac = mac(1, 0, 0)});
-  netlink.add_address(kBridge, kGateway4, 24);
+  netlink.add_address(kBridge, gateway4(), 24);
   netlink.add_address(kBridge, gateway6(), 64);
   for (const net::Family family : {net::Family::V4, net::Family::V6}) {
     netlink.add_route({.to = default_route(family), .via = {}, .source = {}, .blackhole = true});
@@ -227,7 +231,7 @@ Status Testbed::add_node(unsigned node) {
                                node_sysctls()));
   TRY(plug_into_underlay(*place, kFirstPort + static_cast<int>(node)));
   Netlink& netlink = place->netns->netlink();
-  netlink.add_route({.to = default_route(net::Family::V4), .via = kGateway4, .interface_index = kEth0, .source = {}});
+  netlink.add_route({.to = default_route(net::Family::V4), .via = gateway4(), .interface_index = kEth0, .source = {}});
   netlink.add_route({.to = default_route(net::Family::V6), .via = gateway6(), .interface_index = kEth0, .source = {}});
   for (unsigned other = 1; other <= topology_.nodes; ++other) {
     if (other == node) continue;

@@ -65,6 +65,17 @@ std::string Connection::open() {
   return error == 0 ? "" : error_kind(error);
 }
 
+// What send() failed with. A datagram that a firewall of this host rejects is EPERM at once, and the rejection itself,
+// an ICMP error, waits at the socket (linux v6.1 net/netfilter/core.c, nf_hook_slow); the latter is what it means.
+std::string Connection::send_error(int errno_value) const {
+  int waiting = 0;
+  socklen_t size = sizeof waiting;
+  if (errno_value == EPERM && ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &waiting, &size) == 0 && waiting != 0) {
+    return error_kind(waiting);
+  }
+  return error_kind(errno_value);
+}
+
 std::string Connection::send_all(std::string_view data, Deadline until) {
   while (!data.empty()) {
     const ssize_t n = unconnected() ? ::sendto(fd_.get(), data.data(), data.size(), MSG_NOSIGNAL, to_.raw(), to_.size)
@@ -74,7 +85,7 @@ std::string Connection::send_all(std::string_view data, Deadline until) {
     } else if (errno == EAGAIN) {
       if (const int error = wait_ready(fd_.get(), POLLOUT, until); error != 0) return error_kind(error);
     } else if (errno != EINTR) {
-      return error_kind(errno);
+      return send_error(errno);
     }
   }
   return "";
@@ -178,7 +189,11 @@ std::vector<Attempt> attempts(const ConnectSpec& spec) {
   std::vector<Attempt> results(spec.count);
   std::atomic<unsigned> next{0};
   const auto work = [&] {
-    for (unsigned i = next++; i < spec.count; i = next++) results[i] = attempt(spec);
+    for (unsigned i = next++; i < spec.count; i = next++) {
+      ConnectSpec own = spec;
+      if (spec.source_port != 0) own.source_port = static_cast<std::uint16_t>(spec.source_port + i);
+      results[i] = attempt(own);
+    }
   };
   std::vector<std::thread> threads;
   for (unsigned i = 1; i < spec.parallel; ++i) threads.emplace_back(work);

@@ -23,6 +23,7 @@ class Connection {
   bool unconnected() const {
     return spec_.style == SocketStyle::Unconnected || spec_.style == SocketStyle::MappedUnconnected;
   }
+  std::string send_error(int errno_value) const;
   std::string send_all(std::string_view data, Deadline deadline);
   std::string receive_some(Deadline deadline);  // appends to received_
   std::string receive_line(std::string& line, Deadline deadline);

@@ -1,0 +1,107 @@
+#include "tests/datapath/in_process_driver.h"
+
+#include <iostream>
+
+#include "base/strings.h"
+#include "kube/decode.h"
+#include "kube/store.h"
+#include "proxy/dataplane/select.h"
+#include "proxy/model/resolve.h"
+#include "tests/datapath/service_spec.h"
+
+namespace fairlead::testbed {
+namespace {
+
+using base::cat;
+using proxy::dataplane::Dataplane;
+using proxy::dataplane::Report;
+
+struct NodeDataplane {
+  std::string name;  // of the node
+  std::unique_ptr<Dataplane> dataplane;
+  kube::Store store;
+  bool replaced = false;
+};
+
+Status status_of(const Report& report, const std::string& node) {
+  if (report.ok()) return {};
+  const auto& failure = report.failures.front();
+  return failure.error.with_context(cat(node, ": ", failure.service.to_string()));
+}
+
+class InProcessDriver final : public Driver {
+ public:
+  explicit InProcessDriver(Testbed& testbed) : testbed_(testbed) {}
+
+  ~InProcessDriver() override {
+    for (NodeDataplane& node : nodes_) {
+      const Status removed = testbed_.run_in(node.name, [&] {
+        Status result = node.dataplane->remove();
+        node.dataplane.reset();
+        return result;
+      });
+      if (!removed) std::cerr << node.name << ": " << removed.error().message() << "\n";
+    }
+  }
+
+  Status open(const std::string& dataplane) {
+    for (const auto& module : proxy::dataplane::modules()) {
+      if (module.name != dataplane) continue;
+      for (unsigned number = 1; number <= testbed_.nodes(); ++number) {
+        NodeDataplane node;
+        node.name = cat("node", number);
+        proxy::dataplane::Options options;
+        options.cgroup = testbed_.node_cgroup(number);
+        options.bpf_root = testbed_.bpf_root(number);
+        const auto open_it = [&]() -> Status {
+          node.dataplane = TRY(module.open(options));
+          return {};
+        };
+        TRY(testbed_.run_in(node.name, open_it));
+        nodes_.push_back(std::move(node));
+      }
+      return apply({});
+    }
+    return Error(cat("no dataplane \"", dataplane, "\""));
+  }
+
+  Status apply(std::vector<base::Value> objects) override {
+    const base::Value document = TRY(base::parse_json(list_document(std::move(objects))));
+    const kube::DecodedManifest decoded = TRY(kube::decode_manifest(document));
+    for (NodeDataplane& node : nodes_) {
+      std::vector<std::vector<kube::Object>> by_kind(kube::kKindCount);
+      for (const auto& item : decoded.objects) by_kind[item.object.index()].push_back(item.object);
+      for (const kube::Kind kind : {kube::Kind::Service, kube::Kind::EndpointSlice}) {
+        node.store.replace(kind, by_kind[static_cast<std::size_t>(kind)]);
+      }
+      TRY(testbed_.run_in(node.name, [&] { return bring_up_to_date(node); }));
+    }
+    return {};
+  }
+
+  std::string diagnosis() override { return "in-process driver: run `./dev test` with the agents for their logs\n"; }
+
+ private:
+  static Status bring_up_to_date(NodeDataplane& node) {
+    const proxy::model::NodeView view{.name = node.name, .zone = ""};
+    const kube::Dirty dirty = node.store.take_dirty();
+    if (node.dataplane->notification_fd() >= 0) (void)node.dataplane->handle_notification();
+    const Report report = node.replaced ? node.dataplane->apply(proxy::model::resolve_changes(node.store, dirty, view))
+                                        : node.dataplane->replace(proxy::model::resolve_all(node.store, view));
+    node.replaced = report.ok();
+    return status_of(report, node.name);
+  }
+
+  Testbed& testbed_;
+  std::vector<NodeDataplane> nodes_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Driver>> in_process_driver(Testbed& testbed, const std::string& dataplane) {
+  auto driver = std::make_unique<InProcessDriver>(testbed);
+  TRY(driver->open(dataplane));
+  return std::unique_ptr<Driver>(std::move(driver));
+}
+
+}  // namespace fairlead::testbed

@@ -28,8 +28,6 @@ namespace fairlead::proxy::dataplane::ebpf::testing {
 namespace {
 
 using base::cat;
-constexpr int kTimeoutMs = 3000;
-
 [[noreturn]] void die(const std::string& what) { throw std::runtime_error(cat(what, ": ", std::strerror(errno))); }
 
 base::Fd new_namespace() {
@@ -264,7 +262,7 @@ void World::serve(Place place, std::uint16_t port, const std::string& name) {
 std::string ask(const Ask& what) {
   const bool v6 = what.v6_socket || what.to.find(':') != std::string::npos;
   const base::Fd fd(::socket(v6 ? AF_INET6 : AF_INET, what.udp ? SOCK_DGRAM : SOCK_STREAM, 0));
-  const timeval timeout{kTimeoutMs / 1000, 0};
+  const timeval timeout{what.timeout_ms / 1000, what.timeout_ms % 1000 * 1000};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
   const auto failed = [](const char* where) { return cat("error: ", where, ": ", std::strerror(errno)); };
@@ -276,8 +274,10 @@ std::string ask(const Ask& what) {
   }
   SocketAddress to = make_address(what.to, what.port, v6);
   const bool connect = !what.udp || what.connect;
+  const std::string payload(what.payload_bytes, '?');
   if (connect && ::connect(fd.get(), to.get(), to.size) != 0) return failed("connect");
-  if (what.udp && ::sendto(fd.get(), "?", 1, 0, connect ? nullptr : to.get(), connect ? 0 : to.size) < 0) {
+  if (what.udp &&
+      ::sendto(fd.get(), payload.data(), payload.size(), 0, connect ? nullptr : to.get(), connect ? 0 : to.size) < 0) {
     return failed("send");
   }
   char buffer[2048];

@@ -58,6 +58,8 @@ struct Ask {
   bool v6_socket = false;  // AF_INET6 socket, `to` may be v4-mapped
   std::uint16_t from_port = 0;
   bool show_peer = false;  // append " peer=<getpeername or recvfrom address>"
+  std::size_t payload_bytes = 1;
+  int timeout_ms = 3000;
 };
 std::string ask(const Ask& ask);
 

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Connection tracking: two rows per flow, each enough to make the other one again. */
+#ifndef FAIRLEAD_BPF_FLOW_H
+#define FAIRLEAD_BPF_FLOW_H
+
+#include "bpf/map_defs.h"
+#include "bpf/packet.h"
+#include "bpf/service.h"
+
+enum {
+	PORT_TRIES = 16,
+	FIRST_PORT = 1024,
+	IDLE_SYN = 60,      /* a SYN on a flow as quiet as this begins another one: its client has forgotten the old */
+	IDLE_DATAGRAM = 120, /* nf_conntrack_udp_timeout_stream has the same */
+	TCP_LISTEN_STATE = 10,
+};
+
+static __always_inline __u32 now_seconds(void)
+{
+	return (__u32)(bpf_ktime_get_coarse_ns() / 1000000000ULL);
+}
+
+static __always_inline int idle(const struct flow *row, __u32 limit)
+{
+	return (__s32)(now_seconds() - row->seen) > (__s32)limit;
+}
+
+static __always_inline void make_row(struct flow *row, const struct flow_key *other, __u8 kind)
+{
+	__builtin_memset(row, 0, sizeof(*row));
+	row->other = *other;
+	row->seen = now_seconds();
+	row->kind = kind;
+}
+
+/* 1: the packet begins a new flow although there is a row of an old one with its tuple. A SYN sent again does not. */
+static __always_inline int begins_anew(const struct packet *p, const struct flow *row)
+{
+	struct flow *other;
+
+	if (p->key.proto == IPPROTO_TCP && !p->syn)
+		return 0;
+	other = bpf_map_lookup_elem(&flows, &row->other);
+	if (p->key.proto != IPPROTO_TCP)
+		return idle(row, IDLE_DATAGRAM) && (!other || idle(other, IDLE_DATAGRAM));
+	if (idle(row, IDLE_SYN) || row->tcp & FLOW_SAW_RST)
+		return 1;
+	return other && (other->tcp & FLOW_SAW_RST || (other->tcp & row->tcp & FLOW_SAW_FIN));
+}
+
+/* Once a second and flow: the stamp, and the other row if it was evicted. */
+static __always_inline void touch(const struct packet *p, struct flow *row)
+{
+	__u32 now = now_seconds();
+	struct flow lost;
+
+	if (p->tcp & ~row->tcp)
+		row->tcp |= p->tcp;
+	if (row->seen == now)
+		return;
+	row->seen = now;
+	if (bpf_map_lookup_elem(&flows, &row->other))
+		return;
+	make_row(&lost, &p->key, row->kind == FLOW_FORWARD ? FLOW_REVERSE : FLOW_FORWARD);
+	if (bpf_map_update_elem(&flows, &row->other, &lost, BPF_NOEXIST) == 0)
+		count(COUNT_FLOW_RESTORED);
+}
+
+/* 1: a socket of the node itself holds the connection that `reply` would belong to. */
+static __always_inline int host_uses(struct __sk_buff *skb, const struct packet *p, const struct flow_key *reply)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	__u32 size;
+	int used;
+
+	if (p->v4) {
+		tuple.ipv4.saddr = reply->src.words[3];
+		tuple.ipv4.daddr = reply->dst.words[3];
+		tuple.ipv4.sport = reply->sport;
+		tuple.ipv4.dport = reply->dport;
+		size = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, &reply->src, sizeof(reply->src));
+		__builtin_memcpy(tuple.ipv6.daddr, &reply->dst, sizeof(reply->dst));
+		tuple.ipv6.sport = reply->sport;
+		tuple.ipv6.dport = reply->dport;
+		size = sizeof(tuple.ipv6);
+	}
+	if (p->key.proto == IPPROTO_TCP)
+		sk = bpf_sk_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else if (p->key.proto == IPPROTO_UDP)
+		sk = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		return 0;
+	if (!sk)
+		return 0;
+	used = p->key.proto == IPPROTO_UDP || sk->state != TCP_LISTEN_STATE;
+	bpf_sk_release(sk);
+	return used;
+}
+
+/* Takes the tuple of the reply, which must be nobody else's: two clients masqueraded to one port, or one client that
+ * reaches an endpoint through two services. Another source port is tried until one is free. 0: taken.
+ */
+static __always_inline int claim_reply(struct __sk_buff *skb, const struct packet *p, struct flow_key *reply,
+				       int masquerade)
+{
+	struct flow row, *holder;
+	int i;
+
+	make_row(&row, &p->key, FLOW_REVERSE);
+	for (i = 0; i < PORT_TRIES; i++) {
+		if (!masquerade || !host_uses(skb, p, reply)) {
+			if (bpf_map_update_elem(&flows, reply, &row, BPF_NOEXIST) == 0)
+				return 0;
+			holder = bpf_map_lookup_elem(&flows, reply);
+			/* Our own half of an evicted flow, or the remains of another that is over. */
+			if (holder && holder->kind == FLOW_REVERSE &&
+			    ((holder->other.sport == p->key.sport && holder->other.dport == p->key.dport &&
+			      same_addr(&holder->other.src, &p->key.src) && same_addr(&holder->other.dst, &p->key.dst)) ||
+			     (holder->tcp & FLOW_SAW_RST) || idle(holder, 4 * IDLE_DATAGRAM)) &&
+			    bpf_map_update_elem(&flows, reply, &row, BPF_ANY) == 0)
+				return 0;
+		}
+		if (p->key.proto == IPPROTO_SCTP)
+			break;
+		reply->dport = bpf_htons((__u16)(FIRST_PORT + bpf_get_prandom_u32() % (65536 - FIRST_PORT)));
+	}
+	count(COUNT_FLOW_NO_PORT);
+	return -1;
+}
+
+/* The node's address of the packet's family, zero when it has none. */
+static __always_inline void masquerade_address(const struct packet *p, struct addr16 *out)
+{
+	__u32 zero = 0;
+	const struct node_config *config = bpf_map_lookup_elem(&node_config, &zero);
+
+	if (!config)
+		__builtin_memset(out, 0, sizeof(*out));
+	else if (p->v4)
+		*out = config->masquerade_v4;
+	else
+		*out = config->masquerade_v6;
+}
+
+/* Both rows of a new flow to `s`; `reply` is the key of the second. A packet of the same flow on another CPU may have
+ * been faster: then its choice holds. Negative: no room.
+ */
+static __always_inline int begin_flow(struct __sk_buff *skb, const struct packet *p, const struct selection *s,
+				      int masquerade, struct flow_key *reply)
+{
+	struct flow row, *first;
+
+	reply->src = s->endpoint.addr;
+	reply->sport = s->endpoint.port;
+	reply->dst = p->key.src;
+	reply->dport = p->key.sport;
+	reply->proto = p->key.proto;
+	reply->pad[0] = reply->pad[1] = reply->pad[2] = 0;
+	if (masquerade) {
+		masquerade_address(p, &reply->dst);
+		if (is_zero_addr(&reply->dst)) {
+			reply->dst = p->key.src;
+			masquerade = 0;
+		}
+	}
+	if (claim_reply(skb, p, reply, masquerade))
+		return -1;
+	make_row(&row, reply, FLOW_FORWARD);
+	if (bpf_map_update_elem(&flows, &p->key, &row, BPF_NOEXIST) == 0) {
+		count(COUNT_FLOW_CREATED);
+		return 0;
+	}
+	first = bpf_map_lookup_elem(&flows, &p->key);
+	if (!first)
+		return -1;
+	if (first->other.dport != reply->dport || first->other.sport != reply->sport ||
+	    !same_addr(&first->other.src, &reply->src))
+		bpf_map_delete_elem(&flows, reply);
+	*reply = first->other;
+	return 0;
+}
+
+#endif

@@ -39,7 +39,7 @@ class ControllerTest : public testing::Test {
  protected:
   std::unique_ptr<base::Loop> loop = std::move(*base::Loop::create());
   base::FakeClock clock;
-  Metrics metrics{"test", "fake"};
+  Metrics metrics{"test"};
   Health health{clock};
   std::vector<Work> handed_over;
   Controller controller{{.loop = *loop,

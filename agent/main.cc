@@ -85,7 +85,7 @@ Status run(const Options& options) {
                     .probes = {},
                     .metrics_address = {},
                     .healthz_address = {}};
-  Metrics metrics(identity.version, options.dataplane);
+  Metrics metrics(identity.version);
   Health health(clock);
   std::optional<Error> fatal;
 
@@ -96,11 +96,13 @@ Status run(const Options& options) {
         TRY(dataplane::select(options.dataplane, dataplane::modules(), options.dataplane_options));
     log_selection(selection);
     chosen = selection.module.name;
-    loop->post([&identity, selection] {
+    loop->post([&identity, &metrics, selection] {
+      metrics.set_dataplane(selection.module.name);
       identity.dataplane = selection.module.name;
       identity.probes = selection.probes;
     });
-    return selection.module.open(options.dataplane_options);
+    return TRY_CONTEXT(selection.module.open(options.dataplane_options),
+                       base::cat("cannot use dataplane \"", chosen, "\""));
   };
   const auto after_first_replace = [&] {
     remove_other_dataplanes(chosen, options);

@@ -71,7 +71,7 @@ struct Metrics::Series {
     return {&family.Add({{"ip_family", kFamilies[0]}}, bounds), &family.Add({{"ip_family", kFamilies[1]}}, bounds)};
   }
   void add_kube_proxy_series();
-  void add_own_series(const std::string& version, const std::string& dataplane_choice);
+  void add_own_series(const std::string& version);
 };
 
 void Metrics::Series::add_kube_proxy_series() {
@@ -96,7 +96,7 @@ void Metrics::Series::add_kube_proxy_series() {
   livez_bad = counter("kubeproxy_proxy_livez_total", "Answers of /livez by code", {{"code", "503"}});
 }
 
-void Metrics::Series::add_own_series(const std::string& version, const std::string& dataplane_choice) {
+void Metrics::Series::add_own_series(const std::string& version) {
   kernel_writes = counter("fairlead_kernel_writes_total", "Writes that changed, or tried to change, kernel state");
   apply_failures = counter("fairlead_apply_failures_total", "Failed attempts to apply a service, or everything");
   services = gauge("fairlead_services", "Services known");
@@ -104,20 +104,23 @@ void Metrics::Series::add_own_series(const std::string& version, const std::stri
   failing = gauge("fairlead_failing_services", "Services whose last attempt failed");
   connected = gauge("fairlead_source_connected", "1 while the API server, or the directory, is being followed");
   synced = gauge("fairlead_synced", "1 once everything has been applied for the first time");
-  gauge("fairlead_build_info", "Always 1", {{"version", version}, {"dataplane", dataplane_choice}})->Set(1);
+  gauge("fairlead_build_info", "Always 1", {{"version", version}})->Set(1);
   resident = gauge("process_resident_memory_bytes", "Resident memory");
   descriptors = gauge("process_open_fds", "Open file descriptors");
   cpu = counter("process_cpu_seconds_total", "CPU time of user and system");
   gauge("process_start_time_seconds", "When the process started")->Set(unix_seconds(std::chrono::system_clock::now()));
 }
 
-Metrics::Metrics(const std::string& version, const std::string& dataplane_choice)
-    : series_(std::make_unique<Series>()) {
+Metrics::Metrics(const std::string& version) : series_(std::make_unique<Series>()) {
   series_->add_kube_proxy_series();
-  series_->add_own_series(version, dataplane_choice);
+  series_->add_own_series(version);
 }
 
 Metrics::~Metrics() = default;
+
+void Metrics::set_dataplane(const std::string& name) {
+  series_->gauge("fairlead_dataplane_info", "1 for the dataplane in use", {{"dataplane", name}})->Set(1);
+}
 
 void Metrics::sync_done(Sync kind, base::Duration took, base::WallTime at) {
   for (std::size_t family = 0; family < kFamilies.size(); ++family) {

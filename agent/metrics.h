@@ -24,9 +24,10 @@ struct Gauges {
 
 class Metrics {
  public:
-  Metrics(const std::string& version, const std::string& dataplane_choice);
+  explicit Metrics(const std::string& version);
   ~Metrics();
 
+  void set_dataplane(const std::string& name);  // once, when it is chosen
   enum class Sync { Full, Partial };
   void sync_done(Sync kind, base::Duration took, base::WallTime at);
   void sync_queued(base::WallTime at);

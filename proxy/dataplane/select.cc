@@ -19,22 +19,26 @@ std::string reasons_of(const std::vector<NamedProbe>& probes) {
   return base::join(lines, "; ");
 }
 
-}  // namespace
-
-Result<Selection> select(std::string_view choice, const std::vector<Module>& table, const Options& options) {
+Result<Selection> select_first_usable(const std::vector<Module>& table, const Options& options) {
   Selection selection;
-  bool known = false;
   for (const Module& module : table) {
-    if (choice != "auto" && choice != module.name) continue;
-    known = true;
     selection.probes.push_back({module.name, module.probe(options)});
     if (!selection.probes.back().probe.usable) continue;
     selection.module = module;
     return selection;
   }
-  if (!known) return Error(base::cat("no dataplane is called \"", choice, "\": allowed are ", names_of(table)));
-  if (choice == "auto") return Error(base::cat("no dataplane is usable: ", reasons_of(selection.probes)));
-  return Error(base::cat("cannot use dataplane \"", choice, "\": ", selection.probes.back().probe.reason));
+  return Error(base::cat("no dataplane is usable: ", reasons_of(selection.probes)));
+}
+
+}  // namespace
+
+Result<Selection> select(std::string_view choice, const std::vector<Module>& table, const Options& options) {
+  if (choice == "auto") return select_first_usable(table, options);
+  for (const Module& module : table) {
+    if (choice != module.name) continue;
+    return Selection{.module = module, .probes = {{module.name, {.usable = true, .reason = "named by --dataplane"}}}};
+  }
+  return Error(base::cat("no dataplane is called \"", choice, "\": allowed are ", names_of(table)));
 }
 
 std::vector<NamedProbe> probe_all(const std::vector<Module>& table, const Options& options) {

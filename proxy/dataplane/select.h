@@ -1,7 +1,8 @@
 // select: which dataplane drives this node. Pure choice over a table of modules; modules.cc holds the real table.
 //
-// `auto` takes the first usable one in table order (eBPF, then nftables). A probe is a feature test of some
-// milliseconds, so only what the choice needs is probed.
+// `auto` takes the first whose probe says usable, in table order (eBPF, then nftables). A probe is a feature test of
+// tens of milliseconds, so only what the choice needs is probed: one that was named is simply opened, and says then why
+// it cannot be.
 #pragma once
 
 #include <functional>
@@ -33,7 +34,7 @@ struct NamedProbe {
 
 struct Selection {
   Module module;
-  std::vector<NamedProbe> probes;  // in the order they ran; the last one is the chosen module's
+  std::vector<NamedProbe> probes;  // in order of preference; the last one is the chosen module's
 };
 
 // `choice` is "auto" or a module's name. The Error says why each probed dataplane is unusable.

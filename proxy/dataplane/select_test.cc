@@ -50,13 +50,15 @@ TEST(Select, AutoFallsBackAndKeepsTheReason) {
   EXPECT_EQ(selection->probes[0].probe.reason, "no bpffs");
 }
 
-TEST(Select, AnUnusableChoiceIsAnErrorAndNoOtherIsTaken) {
+TEST(Select, ANamedOneIsTakenWithoutAProbe) {
   Calls calls;
-  const std::vector<Module> table = {module(calls, "ebpf", {false, "no bpffs"}), module(calls, "nftables", kUsable)};
-  const auto selection = select("ebpf", table, {});
-  ASSERT_FALSE(selection);
-  EXPECT_EQ(selection.error().message(), "cannot use dataplane \"ebpf\": no bpffs");
-  EXPECT_EQ(calls.made, std::vector<std::string>{"probe ebpf"});
+  const std::vector<Module> table = {module(calls, "ebpf", kUsable), module(calls, "nftables", {false, "not root"})};
+  const auto selection = select("nftables", table, {});
+  ASSERT_TRUE(selection) << selection.error().message();
+  EXPECT_EQ(selection->module.name, "nftables");
+  ASSERT_EQ(selection->probes.size(), 1U);
+  EXPECT_EQ(selection->probes[0].probe.reason, "named by --dataplane");
+  EXPECT_TRUE(calls.made.empty());
 }
 
 TEST(Select, AutoWithNothingUsableGivesEveryReason) {

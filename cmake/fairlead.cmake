@@ -15,6 +15,8 @@ target_compile_options(fairlead_options INTERFACE
 target_link_libraries(fairlead_options INTERFACE Threads::Threads)
 if(FAIRLEAD_SANITIZE)
   add_compile_options(-fsanitize=${FAIRLEAD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  # gcc: "-fsanitize ... may cause false positive warnings" of this kind; std::variant triggers them.
+  add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>)
   add_link_options(-fsanitize=${FAIRLEAD_SANITIZE})
 endif()
 

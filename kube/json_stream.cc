@@ -81,7 +81,7 @@ JsonListDecoder::JsonListDecoder(Kind kind, OnItem on_item, StreamLimits limits)
     : kind_(kind), on_item_(std::move(on_item)), limits_(limits) {}
 
 Error JsonListDecoder::error(std::string_view what) const {
-  return Error(cat(to_string(kind_), "List at byte ", offset_, ": ", what));
+  return Error(cat(to_string(kind_), "List at byte ", token_at_, ": ", what));
 }
 
 bool JsonListDecoder::expects_value() const {
@@ -96,6 +96,7 @@ Status JsonListDecoder::feed(std::string_view bytes) {
       continue;
     }
     const char c = bytes.front();
+    token_at_ = offset_;
     if (!is_space(c)) {
       const bool closes = (state_ == State::FirstKey && c == '}') || (state_ == State::FirstItem && c == ']');
       const bool opens_items = state_ == State::Value && key_ == "items" && c == '[';
@@ -199,6 +200,7 @@ Status JsonListDecoder::item_complete(std::string_view text) {
 }
 
 Status JsonListDecoder::finish() {
+  token_at_ = offset_;
   if (state_ != State::End) return error("the body ends too early");
   if (!seen_items_) return error("the body holds no \"items\"");
   return {};

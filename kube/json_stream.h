@@ -54,7 +54,8 @@ class JsonListDecoder final : public ListDecoder {
   std::string key_;
   bool seen_items_ = false;
   std::uint64_t items_ = 0;
-  std::uint64_t offset_ = 0;  // bytes consumed so far, for errors
+  std::uint64_t offset_ = 0;    // bytes consumed so far
+  std::uint64_t token_at_ = 0;  // where the value or the punctuation being read begins, for errors
 };
 
 class JsonWatchDecoder final : public StreamDecoder {

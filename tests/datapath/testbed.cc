@@ -124,7 +124,7 @@ Status Testbed::build() {
   TRY(add_client());
   for (unsigned node = 1; node <= topology_.nodes; ++node) {
     TRY(add_node(node));
-    for (unsigned i = 0; i < topology_.pods_per_node; ++i) TRY(add_pod(node));
+    for (unsigned i = 0; i < topology_.pods_per_node; ++i) TRY(plug_pod(node));
   }
   return wait_until_links_are_up();
 }
@@ -195,6 +195,7 @@ Status Testbed::plug_into_underlay(Place& place, int port_index) {
   own.set_up(kEth0);
   own.add_address(kEth0, place.v4, 24);
   own.add_address(kEth0, place.v6, 64);
+  links_.insert(links_.end(), {{underlay_.get(), port_index}, {place.netns.get(), kEth0}});
   return own.commit();
 }
 
@@ -247,7 +248,7 @@ Status Testbed::add_node(unsigned node) {
   return netlink.commit();
 }
 
-Result<Place*> Testbed::add_pod(unsigned node) {
+Result<Place*> Testbed::plug_pod(unsigned node) {
   const Place* host = TRY(place(cat("node", node)));
   const unsigned position = pod_counts_[node]++;
   const std::string name = cat("pod", node, static_cast<char>('a' + position));
@@ -281,6 +282,7 @@ Result<Place*> Testbed::add_pod(unsigned node) {
   inside.add_route(
       {.to = default_route(net::Family::V6), .via = pod_gateway6(), .interface_index = kEth0, .source = {}});
   TRY_CONTEXT(inside.commit(), name);
+  links_.insert(links_.end(), {{host->netns.get(), outer.index}, {pod->netns.get(), kEth0}});
   return pod;
 }
 
@@ -297,12 +299,21 @@ Result<Place*> Testbed::add_host(const std::string& name, unsigned number) {
   return host;
 }
 
-// Carrier is told to the queueing discipline by a worker of the kernel; until then packets are dropped.
+Result<Place*> Testbed::add_pod(unsigned node) {
+  Place* pod = TRY(plug_pod(node));
+  TRY(wait_until_links_are_up());
+  return pod;
+}
+
+// Carrier is told to the queueing discipline and to the bridge by a worker of the kernel, which holds the same lock as
+// the question asked here; until then packets are dropped.
 Status Testbed::wait_until_links_are_up() {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-  for (auto& [name, place] : places_) {
-    while (TRY(place.netns->netlink().operational_state(kEth0)) != IF_OPER_UP) {
-      if (std::chrono::steady_clock::now() > deadline) return Error(cat("eth0 of ", name, " does not come up"));
+  for (const auto& [netns, index] : std::exchange(links_, {})) {
+    while (TRY(netns->netlink().operational_state(index)) != IF_OPER_UP) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        return Error(cat("interface ", index, " in ", netns->path(), " does not come up"));
+      }
       ::poll(nullptr, 0, 1);
     }
   }

@@ -116,6 +116,7 @@ class Testbed {
   Status plug_into_underlay(Place& place, int port_index);
   Status add_node(unsigned node);
   Status add_client();
+  Result<Place*> plug_pod(unsigned node);
   Status wait_until_links_are_up();
   Result<Process*> prober(const std::string& from, Membership membership);
 
@@ -126,7 +127,8 @@ class Testbed {
   std::optional<Process> reaper_;
   std::unique_ptr<NetNamespace> underlay_;
   std::map<std::string, Place> places_;
-  std::map<unsigned, unsigned> pod_counts_;  // by node
+  std::map<unsigned, unsigned> pod_counts_;           // by node
+  std::vector<std::pair<NetNamespace*, int>> links_;  // made and not yet seen up
   std::map<std::pair<std::string, Membership>, Process> probers_;
   std::map<std::pair<std::string, std::string>, Process> servers_;
   unsigned loads_ = 0;

@@ -4,6 +4,7 @@
 
 #include "agent/status.h"
 #include "base/json.h"
+#include "base/strings.h"
 
 namespace fairlead::agent {
 namespace {
@@ -49,6 +50,13 @@ class ControllerTest : public testing::Test {
                          .hand_over = [this](Work work) { handed_over.push_back(std::move(work)); }},
                         "node1"};
 
+  std::string services_json(const std::string& only_namespace) {
+    ServicesJson pieces(controller, only_namespace, clock);
+    std::string text;
+    while (pieces.append_piece(text)) {
+    }
+    return text;
+  }
   void turn() { loop->run_once(1ms); }
   void sync() {
     controller.replace(kube::Kind::Service, {service("web")});
@@ -244,7 +252,7 @@ TEST_F(ControllerTest, ServicesListsFrontendsCountsAgeAndTheLastError) {
   outcome.failures.push_back({kWeb, Error("map is full")});
   controller.done(outcome);
   clock.advance(90s);
-  const auto list = base::parse_json(services_json(controller, "", clock));
+  const auto list = base::parse_json(services_json(""));
   ASSERT_TRUE(list) << list.error().message();
   ASSERT_EQ(list->as_array()->size(), 1U);
   const base::Value& row = list->as_array()->at(0);
@@ -256,7 +264,23 @@ TEST_F(ControllerTest, ServicesListsFrontendsCountsAgeAndTheLastError) {
   const base::Value& frontend = row["frontends"].as_array()->at(0);
   EXPECT_EQ(frontend["address"], base::Value("10.96.0.1"));
   EXPECT_EQ(frontend["port"], base::Value(80));
-  EXPECT_EQ(services_json(controller, "other", clock), "[]\n");
+  EXPECT_EQ(services_json("other"), "[]\n");
+}
+
+TEST_F(ControllerTest, ServicesComeInPiecesThatSurviveChanges) {
+  std::vector<kube::Object> many;
+  for (int i = 1000; i < 1500; ++i) many.emplace_back(service(base::cat("s", i)));
+  controller.replace(kube::Kind::Service, many);
+  ServicesJson pieces(controller, "", clock);
+  std::string text;
+  ASSERT_TRUE(pieces.append_piece(text));
+  controller.erase(kube::Kind::Service, {"default", "s1199"});  // where the first piece ended
+  controller.erase(kube::Kind::Service, {"default", "s1200"});
+  while (pieces.append_piece(text)) {
+  }
+  const auto list = base::parse_json(text);
+  ASSERT_TRUE(list) << list.error().message();
+  EXPECT_EQ(list->as_array()->size(), 499U);
 }
 
 }  // namespace

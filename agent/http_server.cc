@@ -57,18 +57,53 @@ HttpResponse answer(const HttpRoutes& routes, evhttp_request* request) {
   return route->second(HttpRequest{.path = path, .query = query_of(evhttp_uri_get_query(uri))});
 }
 
+void append(evbuffer* buffer, const std::string& text) { evbuffer_add(buffer, text.data(), text.size()); }
+
+// An answer in pieces. Lives until the last piece is out or the client has gone; evhttp knows it by pointer.
+struct Stream {
+  evhttp_request* request;
+  std::function<bool(std::string&)> more;
+};
+
+void drop_stream(evhttp_connection*, void* stream) { delete static_cast<Stream*>(stream); }
+
+void send_piece(evhttp_connection* connection, void* raw) {
+  auto* stream = static_cast<Stream*>(raw);
+  if (!stream->more) {
+    evhttp_connection_set_closecb(connection, nullptr, nullptr);
+    evhttp_send_reply_end(stream->request);
+    delete stream;
+    return;
+  }
+  std::string piece;
+  if (!stream->more(piece)) stream->more = nullptr;
+  evbuffer* buffer = evbuffer_new();
+  if (buffer == nullptr) return;  // the idle timeout ends it
+  append(buffer, piece);
+  evhttp_send_reply_chunk_with_cb(stream->request, buffer, &send_piece, stream);
+  evbuffer_free(buffer);
+}
+
 void reply(evhttp_request* request, void* routes) {
-  const HttpResponse response = answer(*static_cast<const HttpRoutes*>(routes), request);
+  HttpResponse response = answer(*static_cast<const HttpRoutes*>(routes), request);
+  const bool wants_body = evhttp_request_get_command(request) != EVHTTP_REQ_HEAD;
+  const std::string reason(reason_of(response.code));
   evkeyvalq* headers = evhttp_request_get_output_headers(request);
   evhttp_add_header(headers, "Content-Type", response.content_type.c_str());
   evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
-  evhttp_add_header(headers, "Content-Length", base::cat(response.body.size()).c_str());
   if (response.code == 405) evhttp_add_header(headers, "Allow", "GET, HEAD");
-  evbuffer* body = evbuffer_new();
-  if (body != nullptr && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD) {
-    evbuffer_add(body, response.body.data(), response.body.size());
+  if (response.more && wants_body) {
+    evhttp_connection* connection = evhttp_request_get_connection(request);
+    auto* stream = new Stream{request, std::move(response.more)};
+    evhttp_connection_set_closecb(connection, &drop_stream, stream);
+    evhttp_send_reply_start(request, response.code, reason.c_str());
+    send_piece(connection, stream);
+    return;
   }
-  evhttp_send_reply(request, response.code, std::string(reason_of(response.code)).c_str(), body);
+  if (!response.more) evhttp_add_header(headers, "Content-Length", base::cat(response.body.size()).c_str());
+  evbuffer* body = evbuffer_new();
+  if (body != nullptr && wants_body) append(body, response.body);
+  evhttp_send_reply(request, response.code, reason.c_str(), body);
   if (body != nullptr) evbuffer_free(body);
 }
 

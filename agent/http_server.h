@@ -26,7 +26,11 @@ struct HttpRequest {
 struct HttpResponse {
   int code = 200;
   std::string content_type = "text/plain; charset=utf-8";
-  std::string body;
+  std::string body{};
+  // When set, it takes the place of `body`: it appends the next piece of it, at least a byte, and says whether another
+  // follows. It is called once the last piece is on its way, so that a long answer neither stops the loop nor lies in
+  // memory as a whole.
+  std::function<bool(std::string&)> more{};
 };
 
 // By exact path.

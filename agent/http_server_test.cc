@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 
@@ -24,6 +25,13 @@ HttpRoutes routes() {
       {"/hello", [](const HttpRequest&) { return HttpResponse{.body = "hello\n"}; }},
       {"/sick",
        [](const HttpRequest&) { return HttpResponse{.code = 503, .content_type = "application/json", .body = "{}"}; }},
+      {"/long",
+       [](const HttpRequest&) {
+         return HttpResponse{.body = {}, .more = [left = 3](std::string& out) mutable {
+                               out += std::string(100000, '#');
+                               return --left > 0;
+                             }};
+       }},
       {"/echo", [](const HttpRequest& request) {
          const auto name = request.query.find("name");
          return HttpResponse{.body = name == request.query.end() ? "-" : name->second};
@@ -49,7 +57,7 @@ class HttpServerTest : public testing::Test {
     while (open && std::chrono::steady_clock::now() < deadline) loop->run_once(50ms);
     return answer;
   }
-  std::string tcp(const HttpServer& server, const std::string& method, const std::string& path) {
+  base::Fd connect_to(const HttpServer& server) {
     const std::string& address = server.address();
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -57,7 +65,10 @@ class HttpServerTest : public testing::Test {
     to.sin_port = htons(*base::parse_number<std::uint16_t>(std::string_view(address).substr(address.rfind(':') + 1)));
     base::Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     EXPECT_EQ(::connect(client.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
-    return exchange(std::move(client),
+    return client;
+  }
+  std::string tcp(const HttpServer& server, const std::string& method, const std::string& path) {
+    return exchange(connect_to(server),
                     base::cat(method, " ", path, " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
   }
   std::unique_ptr<HttpServer> listen() {
@@ -84,6 +95,28 @@ TEST_F(HttpServerTest, CarriesCodeTypeAndQuery) {
   EXPECT_TRUE(sick.starts_with("HTTP/1.1 503 Service Unavailable\r\n")) << sick;
   EXPECT_NE(sick.find("Content-Type: application/json\r\n"), std::string::npos) << sick;
   EXPECT_TRUE(tcp(*server, "GET", "/echo?name=a%20b&x=1").ends_with("\r\n\r\na b"));
+}
+
+TEST_F(HttpServerTest, ALongAnswerComesInPieces) {
+  const auto server = listen();
+  const std::string answer = tcp(*server, "GET", "/long");
+  EXPECT_NE(answer.find("Transfer-Encoding: chunked\r\n"), std::string::npos) << answer.substr(0, 300);
+  EXPECT_EQ(std::count(answer.begin(), answer.end(), '#'), 300000);
+  EXPECT_TRUE(answer.ends_with("\r\n0\r\n\r\n"));
+  EXPECT_TRUE(tcp(*server, "HEAD", "/long").ends_with("\r\n\r\n"));
+}
+
+TEST_F(HttpServerTest, AClientThatLeavesInTheMiddleOfALongAnswerHarmsNobody) {
+  const auto server = listen();
+  for (int i = 0; i < 3; ++i) {
+    base::Fd client = connect_to(*server);
+    const std::string request = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
+    ASSERT_EQ(::write(client.get(), request.data(), request.size()), static_cast<ssize_t>(request.size()));
+    loop->run_once(10ms);
+    client.reset();
+    loop->run_once(10ms);
+  }
+  EXPECT_TRUE(tcp(*server, "GET", "/hello").ends_with("hello\n"));
 }
 
 TEST_F(HttpServerTest, HeadHasNoBody) {

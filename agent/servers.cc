@@ -93,7 +93,10 @@ HttpRoutes Servers::status_routes() {
            }},
           {"/v1/services", [this](const HttpRequest& request) {
              const auto ns = request.query.find("namespace");
-             return json(services_json(parts_.controller, ns == request.query.end() ? "" : ns->second, parts_.clock));
+             ServicesJson pieces(parts_.controller, ns == request.query.end() ? "" : ns->second, parts_.clock);
+             return HttpResponse{.content_type = "application/json",
+                                 .body = {},
+                                 .more = [pieces](std::string& out) mutable { return pieces.append_piece(out); }};
            }}};
 }
 

@@ -61,23 +61,29 @@ Status Source::open_api(base::Loop& loop, const base::Clock& clock, kube::Sink& 
   kube::ApiSourceOptions api_options;
   api_options.node_name = options.node_name;
   api_options.after_batch = [this] { note_progress(); };
-  api_options.on_error = [this](const kube::ReflectorStatus& status) {
-    const std::string kind(kube::to_string(status.kind));
-    if (!failure_log_.is_due(kind, status.last_error)) return;
-    failing_ = true;
-    log::warn("cannot follow the API server, trying again",
-              {{"kind", kind}, {"server", where_}, {"err", status.last_error}});
-  };
+  api_options.on_error = [this](const kube::ReflectorStatus& status) { note_error(status); };
   api_ = std::make_unique<kube::ApiSource>(loop, clock, *http_, sink, std::move(api_options));
   api_->start();
   return {};
+}
+
+// When the server is away all four kinds fail at once, and one line says so.
+void Source::note_error(const kube::ReflectorStatus& status) {
+  for (const kube::ReflectorStatus& each : api_->status()) {
+    if (each.kind == status.kind) break;
+    if (each.state == kube::ReflectorState::Waiting) return;
+  }
+  const std::string kind(kube::to_string(status.kind));
+  if (!failure_log_.is_due(kind, status.last_error)) return;
+  failing_ = true;
+  log::warn("cannot follow the API server, trying again", {{"server", where_}, {"err", status.last_error}});
 }
 
 void Source::note_progress() {
   if (!failing_ || !is_connected()) return;
   failing_ = false;
   for (const kube::ReflectorStatus& each : api_->status()) failure_log_.recovered(std::string(to_string(each.kind)));
-  log::info("following the API server again", {{"server", where_}});
+  log::info("following the API server", {{"server", where_}});
 }
 
 bool Source::is_connected() const {

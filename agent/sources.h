@@ -28,6 +28,7 @@ class Source {
   Status open_manifests(base::Loop& loop, kube::Sink& sink, const Options& options);
   Status open_api(base::Loop& loop, const base::Clock& clock, kube::Sink& sink, const Options& options);
   bool is_connected() const;
+  void note_error(const kube::ReflectorStatus& status);
   void note_progress();
 
   FailureLog failure_log_;

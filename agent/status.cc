@@ -15,6 +15,7 @@ namespace {
 using base::Value;
 
 constexpr std::size_t kFailuresShown = 100;
+constexpr std::size_t kServicesPerPiece = 200;
 
 std::int64_t microseconds(base::Duration duration) {
   return std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
@@ -146,17 +147,24 @@ std::string status_json(const Identity& identity, const Controller& controller, 
   return base::to_json(status);
 }
 
-// Row by row into text: a tree of 50,000 services would cost more memory than the agent itself.
-std::string services_json(const Controller& controller, std::string_view only_namespace, const base::Clock& clock) {
-  const kube::Store& store = controller.store();
-  std::string text = "[";
-  for (const auto& [key, service] : store.services()) {
-    if (!only_namespace.empty() && key.ns != only_namespace) continue;
-    const ServiceState state = proxy::model::resolve(service, store.slices_of(key), controller.node_view());
-    if (text.size() > 1) text += ",\n";
-    text += base::to_json(service_value(state, controller.ledger(), clock));
+bool ServicesJson::append_piece(std::string& out) {
+  const kube::Store& store = controller_.store();
+  const auto& services = store.services();
+  auto it = last_ ? services.upper_bound(*last_) : services.begin();
+  if (!last_) out += '[';
+  for (std::size_t seen = 0; it != services.end() && seen < kServicesPerPiece; ++it, ++seen) {
+    last_ = it->first;
+    if (!only_namespace_.empty() && it->first.ns != only_namespace_) continue;
+    const ServiceState state = proxy::model::resolve(it->second, store.slices_of(it->first), controller_.node_view());
+    if (std::exchange(any_, true)) out += ",\n";
+    out += base::to_json(service_value(state, controller_.ledger(), clock_));
   }
-  return text + "]\n";
+  if (it != services.end()) {
+    out += ' ';  // a piece is never empty, even if nothing in it is of the namespace
+    return true;
+  }
+  out += "]\n";
+  return false;
 }
 
 }  // namespace fairlead::agent

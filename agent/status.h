@@ -8,9 +8,9 @@
 // Everything about a change is in the kernel when applied == generation, failing == 0 and error is empty.
 #pragma once
 
-#include <functional>
+#include <optional>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/controller.h"
@@ -40,7 +40,21 @@ struct Identity {
 std::string status_json(const Identity& identity, const Controller& controller, const SourceStatus& source,
                         const base::Clock& clock);
 
-// `only_namespace` empty: every service.
-std::string services_json(const Controller& controller, std::string_view only_namespace, const base::Clock& clock);
+// GET /v1/services in pieces of some hundred services: 50,000 of them at once would stop the loop for half a second and
+// cost more memory than the agent itself. What changes between two pieces may show in either state.
+class ServicesJson {
+ public:
+  // `only_namespace` empty: every service.
+  ServicesJson(const Controller& controller, std::string only_namespace, const base::Clock& clock)
+      : controller_(controller), only_namespace_(std::move(only_namespace)), clock_(clock) {}
+  bool append_piece(std::string& out);  // false: that was the last
+
+ private:
+  const Controller& controller_;
+  std::string only_namespace_;
+  const base::Clock& clock_;
+  std::optional<Key> last_;
+  bool any_ = false;
+};
 
 }  // namespace fairlead::agent

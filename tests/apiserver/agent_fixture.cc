@@ -28,7 +28,7 @@ bool watching(const kube::ReflectorStatus& status) {
 
 }  // namespace
 
-Agent::Agent(const TestApiServer& server, const AgentOptions& options) : loop_(must(base::Loop::create())) {
+Agent::Agent(TestApiServer& server, const AgentOptions& options) : server_(server), loop_(must(base::Loop::create())) {
   const std::string text = options.kubeconfig.empty() ? server.kubeconfig(options.identity) : options.kubeconfig;
   http_ = must(
       kube::HttpClient::create(*loop_, clock_, must(kube::parse_kubeconfig(text, "/test/kubeconfig")), options.http));
@@ -69,7 +69,7 @@ bool Agent::wait_until_watching() {
     for (const kube::ReflectorStatus& one : source_->status()) {
       if (!watching(one)) return false;
     }
-    return true;
+    return server_.stats().open_watches >= kube::kKindCount;
   });
 }
 

@@ -30,12 +30,12 @@ struct AgentOptions {
 
 class Agent {
  public:
-  Agent(const TestApiServer& server, const AgentOptions& options);
+  Agent(TestApiServer& server, const AgentOptions& options);
 
   // Runs the loop until `condition` holds; false after five seconds.
   bool wait_for(const std::function<bool()>& condition);
   bool wait_until_synced();
-  // All four reflectors are in a watch that has its initial events behind it.
+  // All four reflectors are in a watch that has its initial events behind it, and the server knows.
   bool wait_until_watching();
   // The newest state of the server's services has arrived.
   bool has_service(const std::string& ns, const std::string& name) const;
@@ -50,6 +50,7 @@ class Agent {
   const kube::HttpClient::Counters& http() const { return http_->counters(); }
 
  private:
+  TestApiServer& server_;
   base::SystemClock clock_;
   std::unique_ptr<base::Loop> loop_;
   std::vector<std::string> complaints_;

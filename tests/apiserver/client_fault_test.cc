@@ -142,9 +142,13 @@ TEST(Client, CompactionLeadsToARelistThatDeletesWhatIsGone) {
 
 TEST(Client, ASlowStreamIsNotTakenForADeadOne) {
   const auto server = small_cluster();
-  ASSERT_TRUE(server->set_faults({.bytes_per_second = 20'000}));
-  Agent agent(*server, {.encoding = kJson, .http = {.read_idle = 100ms, .ping_timeout = 100ms}, .patience = 200ms});
+  ASSERT_TRUE(server->set_faults({.bytes_per_second = 2000}));
+  // The slices take longer than any of these, a piece of them every 10 ms.
+  constexpr auto kPatience = 600ms;
+  Agent agent(*server, {.encoding = kJson, .http = {.read_idle = 300ms, .ping_timeout = 300ms}, .patience = kPatience});
+  const auto begin = std::chrono::steady_clock::now();
   ASSERT_TRUE(agent.wait_until_synced());
+  EXPECT_GT(std::chrono::steady_clock::now() - begin, kPatience);
   EXPECT_EQ(agent.errors(), 0u) << agent.last_errors();
   EXPECT_EQ(agent.http().dead_connections, 0u);
 }

@@ -23,7 +23,8 @@ constexpr std::size_t kQueueLimit = std::size_t{1} << 20;
 struct Connection::Stream {
   Request request;
   std::deque<Piece> queue;
-  std::size_t offset = 0;  // into the front piece
+  std::size_t offset = 0;    // into the front piece
+  std::uint64_t budget = 0;  // bytes it may send before the next refill, when the rate is limited
   bool responded = false;
   bool ended = false;
   bool deferred = false;
@@ -171,7 +172,7 @@ void Connection::flush() {
 std::ptrdiff_t Connection::fill(Stream& stream, std::uint8_t* buffer, std::size_t limit, std::uint32_t* flags) {
   if (!stream.exempt) {
     if (stalled_) limit = 0;
-    if (rate_ > 0) limit = static_cast<std::size_t>(std::min<std::uint64_t>(limit, budget_));
+    if (rate_ > 0) limit = static_cast<std::size_t>(std::min<std::uint64_t>(limit, stream.budget));
   }
   std::size_t filled = 0;
   const auto copy = [&](std::string_view part, std::size_t& skip) {
@@ -194,7 +195,7 @@ std::ptrdiff_t Connection::fill(Stream& stream, std::uint8_t* buffer, std::size_
       stream.offset = 0;
     }
   }
-  if (!stream.exempt && rate_ > 0) budget_ -= filled;
+  if (!stream.exempt && rate_ > 0) stream.budget -= filled;
   if (stream.queue.empty() && stream.ended) {
     *flags |= NGHTTP2_DATA_FLAG_EOF;
   } else if (filled == 0) {
@@ -252,12 +253,14 @@ void Connection::resume_all() {
 
 void Connection::set_rate(std::uint64_t bytes_per_second) {
   rate_ = bytes_per_second;
-  budget_ = 0;
   refill_.reset();
   if (rate_ > 0) {
     // At least a byte per period; no saving up beyond a tenth of a second.
     refill_ = loop_.every(kRefillPeriod, [this] {
-      budget_ = std::min(budget_ + std::max<std::uint64_t>(1, rate_ / 100), std::max<std::uint64_t>(1, rate_ / 10));
+      for (auto& [id, stream] : streams_) {
+        stream->budget = std::min(stream->budget + std::max<std::uint64_t>(1, rate_ / 100),  //
+                                  std::max<std::uint64_t>(1, rate_ / 10));
+      }
       resume_all();
     });
   }

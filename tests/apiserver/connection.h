@@ -43,7 +43,7 @@ class Connection {
   void finish(std::int32_t stream);
 
   // Misbehaviour.
-  void set_rate(std::uint64_t bytes_per_second);  // DATA of streams that are not exempt; 0: no limit
+  void set_rate(std::uint64_t bytes_per_second);  // of each stream that is not exempt; 0: no limit
   void set_stalled(bool stalled);                 // no DATA at all; PING is still answered
   void set_hung(bool hung);                       // neither reads nor writes
   // A DATA frame that breaks off after `part`: FIN without TLS close_notify.
@@ -83,7 +83,6 @@ class Connection {
   bool stalled_ = false;
   bool handshaken_ = false;
   std::uint64_t rate_ = 0;
-  std::uint64_t budget_ = 0;
 };
 
 }  // namespace fairlead::tests::apiserver

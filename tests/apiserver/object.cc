@@ -44,6 +44,9 @@ void default_service(Value& object) {
   if (is(spec["sessionAffinity"], "ClientIP")) {
     set_default(member(member(spec, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds", Value(10800));
   }
+  if (const Value::Array* ips = spec["clusterIPs"].as_array(); ips != nullptr && !ips->empty()) {
+    set_default(spec, "clusterIP", Value(ips->front()));
+  }
   if (spec["clusterIP"].as_string() == nullptr) return;
   set_default(spec, "clusterIPs", Value(Value::Array{spec["clusterIP"]}));
   Value::Array families;

@@ -33,7 +33,7 @@ struct Faults {
   bool refuse = false;                 // nobody listens (connection refused); open connections are reset
   bool hang = false;                   // connections are accepted, nothing is read or answered, PING neither
   bool stall = false;                  // no more DATA on any stream; PING is answered
-  std::uint64_t bytes_per_second = 0;  // per connection; 0: no limit
+  std::uint64_t bytes_per_second = 0;  // per stream; 0: no limit
   // The next so many requests for resources get `error_code` (with Retry-After for 429 and 503).
   std::uint64_t error_count = 0;
   int error_code = 429;

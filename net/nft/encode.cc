@@ -168,6 +168,12 @@ std::string byteorder_udata(const Set& set) {
   return out;
 }
 
+void put_value(nlmsghdr* header, std::uint16_t type, const void* bytes, std::size_t size) {
+  nlattr* nest = mnl_attr_nest_start(header, type);
+  mnl_attr_put(header, NFTA_DATA_VALUE, size, bytes);
+  mnl_attr_nest_end(header, nest);
+}
+
 class Encoder {
  public:
   Encoder(std::uint32_t first_sequence, EncodedBatch& out) : out_(out), sequence_(first_sequence) {}
@@ -271,11 +277,6 @@ class Encoder {
   void finish() { out_.bytes.resize(used_); }
 
  private:
-  static void put_value(nlmsghdr* header, std::uint16_t type, const void* bytes, std::size_t size) {
-    nlattr* nest = mnl_attr_nest_start(header, type);
-    mnl_attr_put(header, NFTA_DATA_VALUE, size, bytes);
-    mnl_attr_nest_end(header, nest);
-  }
   static void put(nlmsghdr* header, const Element& e) {
     put_value(header, NFTA_SET_ELEM_KEY, e.key.data(), e.key_size);
     if (e.data_size > 0) put_value(header, NFTA_SET_ELEM_DATA, e.data.data(), e.data_size);
@@ -323,6 +324,24 @@ class Encoder {
 };
 
 }  // namespace
+
+std::vector<std::uint8_t> encode_question(const TableId& table, const std::string& set, const Element* keys,
+                                          std::size_t count, std::uint32_t sequence) {
+  std::vector<std::uint8_t> bytes(kRoom);
+  nlmsghdr* header = nftnl_nlmsg_build_hdr(reinterpret_cast<char*>(bytes.data()), NFT_MSG_GETSETELEM,
+                                           nfproto(table.family), NLM_F_ACK, sequence);
+  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, table.name.c_str());
+  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set.c_str());
+  nlattr* list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
+  for (std::size_t i = 0; i < count; ++i) {
+    nlattr* nest = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
+    put_value(header, NFTA_SET_ELEM_KEY, keys[i].key.data(), keys[i].key_size);
+    mnl_attr_nest_end(header, nest);
+  }
+  mnl_attr_nest_end(header, list);
+  bytes.resize(header->nlmsg_len);
+  return bytes;
+}
 
 std::uint8_t nfproto(Family family) { return family == Family::V4 ? NFPROTO_IPV4 : NFPROTO_IPV6; }
 

@@ -30,6 +30,10 @@ struct EncodedBatch {
 // `commit` false leaves out the batch's end, so that the kernel checks and then forgets it.
 EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commit);
 
+// Asks for `count` elements by key.
+std::vector<std::uint8_t> encode_question(const TableId& table, const std::string& set, const Element* keys,
+                                          std::size_t count, std::uint32_t sequence);
+
 std::uint8_t nfproto(Family family);
 
 }  // namespace fairlead::net::nft

@@ -13,7 +13,16 @@ struct Fault {
   std::optional<std::size_t> element = {};
 };
 
-// Copy on write: a refused transaction must leave nothing, and a commit must not cost the whole table.
+// Elements are ordered by key first, so the first one not below {key, no data} is the one with this key.
+std::set<Element>::const_iterator find_element(const std::set<Element>& elements, const Element& wanted) {
+  Element low = wanted;
+  low.data = {};
+  low.data_size = 0;
+  auto it = elements.lower_bound(low);
+  return it != elements.end() && it->key == wanted.key ? it : elements.end();
+}
+
+// Notes how to undo each step: a refused transaction leaves nothing, and a commit does not cost the whole table.
 class Transaction {
  public:
   Transaction(Tables& tables, const FakeNamespace& ns) : tables_(tables), ns_(ns) {}
@@ -131,15 +140,6 @@ class Transaction {
     }
     return nullptr;
   }
-  // Elements are ordered by key first, so the first one not below {key, no data} is the one with this key.
-  static std::set<Element>::iterator find_element(std::set<Element>& elements, const Element& wanted) {
-    Element low = wanted;
-    low.data = {};
-    low.data_size = 0;
-    auto it = elements.lower_bound(low);
-    return it != elements.end() && it->key == wanted.key ? it : elements.end();
-  }
-
   Tables& tables_;
   const FakeNamespace& ns_;
   std::vector<Undo> undo_;
@@ -194,6 +194,19 @@ Status FakeKernel::dump_elements(const TableId& table, const std::string& set,
   auto it = ns_->tables.find(table);
   if (it == ns_->tables.end()) return Error::from_errno("nftables", ENOENT);
   for (const Element& element : it->second.elements[set]) each(element);
+  return {};
+}
+
+Status FakeKernel::find_elements(const TableId& table, const std::string& set, const std::vector<Element>& keys,
+                                 const std::function<void(const Element&)>& each) {
+  auto it = ns_->tables.find(table);
+  if (it == ns_->tables.end()) return Error::from_errno("nftables", ENOENT);
+  const auto& elements = it->second.elements[set];
+  for (const Element& key : keys) {
+    auto found = find_element(elements, key);
+    if (found == elements.end()) return Error::from_errno("nftables", ENOENT);
+    each(*found);
+  }
   return {};
 }
 

@@ -47,6 +47,8 @@ class FakeKernel final : public Kernel {
   Result<std::optional<TableDump>> dump(const TableId& table) override;
   Status dump_elements(const TableId& table, const std::string& set,
                        const std::function<void(const Element&)>& each) override;
+  Status find_elements(const TableId& table, const std::string& set, const std::vector<Element>& keys,
+                       const std::function<void(const Element&)>& each) override;
   Status dump_verdicts(const TableId& table, const std::string& set,
                        const std::function<void(const VerdictElement&)>& each) override;
   int notification_fd() const override { return -1; }

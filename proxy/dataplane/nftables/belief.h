@@ -1,6 +1,6 @@
 // Belief: what we take to be in the kernel, read once from it and kept up to date by what we write.
 //
-// Memory: about 20 bytes per endpoint and 150 per frontend. Reading costs one dump of every set.
+// Memory: about 20 bytes per endpoint and 150 per frontend. Reading costs one to four microseconds per element.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +34,14 @@ struct Belief {
   std::unordered_map<FrontendKey, Installed> frontends;
   std::unordered_map<net::Ip, Hairpin> hairpin;
   // Elements that are none of ours can be: they only go.
-  std::vector<std::pair<SetId, std::pair<nft::TableId, nft::Element>>> strays;
+  std::set<std::pair<SetId, std::pair<nft::TableId, nft::Element>>> strays;
 
   std::string text() const;
 };
 
-Result<Belief> read_belief(nft::Kernel& kernel, const std::vector<nft::TableId>& tables, std::uint32_t mark);
+// With more endpoints than `find_above` they are asked for by key, which costs the same for each of them; a dump, which
+// also finds what nobody refers to, costs the square of their number.
+Result<Belief> read_belief(nft::Kernel& kernel, const std::vector<nft::TableId>& tables, std::uint32_t mark,
+                           std::size_t find_above = 50000);
 
 }  // namespace fairlead::proxy::dataplane::nftables

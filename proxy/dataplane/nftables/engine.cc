@@ -51,21 +51,27 @@ Engine::Engine(std::unique_ptr<nft::Kernel> kernel, const Options& options, cons
 }
 
 Status Engine::load() {
+  const nft::ForeignChanges changes = kernel_->read_notifications();
   edits.clear();
-  belief_ = {};
-  kernel_->read_notifications();  // what they tell is in what is read next
-  belief_ = TRY(read_belief(*kernel_, tables_, mark_));
+  if (!trusted_ || is_ours(changes)) {
+    trusted_ = false;
+    belief_ = {};
+    belief_ = TRY(read_belief(*kernel_, tables_, mark_, tuning_.find_above));
+    sweep_ = true;
+    trusted_ = true;
+  }
   for (const auto& [key, ignored] : belief_.frontends) edits[key].reset();
-  sweep_ = true;
   return {};
 }
 
 Status Engine::reload() {
-  kernel_->read_notifications();
-  Belief fresh = TRY(read_belief(*kernel_, tables_, mark_));
+  kernel_->read_notifications();  // what they tell is in what is read next
+  trusted_ = false;
+  Belief fresh = TRY(read_belief(*kernel_, tables_, mark_, tuning_.find_above));
   for (const auto& [key, installed] : belief_.frontends) edits.try_emplace(key, wanted_of(installed));
   for (const auto& [key, ignored] : fresh.frontends) edits.try_emplace(key, std::nullopt);
   belief_ = std::move(fresh);
+  trusted_ = true;
   sweep_ = true;
   return {};
 }
@@ -113,6 +119,7 @@ void Engine::flush(Report& report) {
         const auto key = culprit(next.batch, *refusal);
         auto edit = key ? edits.find(*key) : edits.end();
         if (edit == edits.end() || deferred.size() >= kMaxDeferred) {
+          trusted_ = false;
           report.failures.push_back({{}, std::move(refusal->error)});
           break;
         }
@@ -246,6 +253,7 @@ Status Engine::remove() {
   }
   edits.clear();
   belief_ = {};
+  trusted_ = false;
   return {};
 }
 

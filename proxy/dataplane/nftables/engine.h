@@ -29,7 +29,8 @@ class Engine {
   Engine(std::unique_ptr<nft::Kernel> kernel, const Options& options, const std::vector<net::Family>& families,
          Tuning tuning, OwnerOf owner_of);
 
-  // Forgets everything and reads the kernel; `edits` then deletes every frontend found there.
+  // For a complete new state: `edits` deletes every frontend there is. Reads the kernel unless belief is known to
+  // hold: every own commit was acknowledged, and of everybody else's the kernel would have told.
   Status load();
   // Reads the kernel again; `edits` then restores what was believed.
   Status reload();
@@ -71,6 +72,7 @@ class Engine {
   Tuning tuning_;
   OwnerOf owner_of_;
   Belief belief_;
+  bool trusted_ = false;
   bool sweep_ = false;  // belief was read: hairpin addresses may be left that nobody uses
 };
 

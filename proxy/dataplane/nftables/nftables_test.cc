@@ -22,6 +22,8 @@ const nft::TableId kV6{net::Family::V6, "fairlead"};
 struct Node {
   std::shared_ptr<nft::FakeNamespace> ns = std::make_shared<nft::FakeNamespace>();
 
+  std::size_t find_above = 50000;
+
   // A start of the agent on this kernel.
   std::unique_ptr<Dataplane> start(std::size_t chunk = 4000) const {
     return make(std::make_unique<nft::FakeKernel>(ns), Options(), {net::Family::V4, net::Family::V6}, {.chunk = chunk});
@@ -95,6 +97,30 @@ TEST(Nftables, ARestartAdoptsAndWritesNothing) {
   const Report report = again->apply({.upserted = {}, .deleted = {{"default", "six"}}});
   EXPECT_TRUE(report.ok());
   EXPECT_EQ(node.text().find("hairpin"), std::string::npos);
+}
+
+TEST(Nftables, ARestartWithManyEndpointsAsksForThemByKey) {
+  Node node;
+  ASSERT_TRUE(node.start()->replace(some_services()).ok());
+  node.find_above = 0;
+  EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 0U);
+  // One is missing: then all are read.
+  auto& endpoints = node.ns->tables[kV4].elements["endpoints"];
+  endpoints.erase(std::prev(endpoints.end()));
+  EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 1U);
+  EXPECT_EQ(node.text(), fresh_text(some_services()));
+}
+
+TEST(Nftables, ACompleteStateOnTopOfOneReadsTheKernelOnlyWhenToldTo) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  const std::string before = node.text();
+  node.ns->tables.clear();
+  EXPECT_EQ(dataplane->replace(some_services()).kernel_writes, 0U);
+  node.ns->edit(kV4);
+  EXPECT_GT(dataplane->replace(some_services()).kernel_writes, 0U);
+  EXPECT_EQ(node.text(), before);
 }
 
 TEST(Nftables, ARestartWritesOnlyTheDifference) {

@@ -227,9 +227,10 @@ Status put_message(std::string& out, const Value& value, const Message& message)
 Status put_map(std::string& out, const Value& value, const Field& field) {
   const Value::Object* members = value.as_object();
   if (members == nullptr) return wrong_type(field, "an object of strings", value);
-  for (const auto& [key, member] : *members) {
-    const std::string* text = member.as_string();
-    if (text == nullptr) return wrong_type(field, cat("a string at \"", key, "\""), member);
+  for (const auto& entry : *members) {
+    const std::string& key = entry.first;  // clang 14 captures no structured binding
+    const std::string* text = entry.second.as_string();
+    if (text == nullptr) return wrong_type(field, cat("a string at \"", key, "\""), entry.second);
     TRY(put_nested(out, field.number, [&]() -> Status {
       put_length_delimited(out, 1, key);
       if (field.type == Quantities) {  // resource.Quantity is a message that holds its text

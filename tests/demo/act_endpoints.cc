@@ -18,6 +18,8 @@ using Pods = std::vector<std::string>;
 
 constexpr const char* kAsker = "pod3b";
 constexpr auto kPatience = std::chrono::seconds(5);
+constexpr milliseconds kUnnoticed{200};  // what a readiness probe would take
+constexpr milliseconds kWhile{400};      // for the load to run before and after a change
 
 const Pods kTwo = {"pod1a", "pod2a"};
 const Pods kFive = {"pod1a", "pod1b", "pod2a", "pod2b", "pod3a"};
@@ -85,19 +87,24 @@ Status scale_up_and_down(Show& show) {
   AnswerTable table(cluster, "endpoints", "asked from");
   bool right = true;
 
+  TRY(Interrupt::pause(kWhile));
   TRY(cluster.set_pods(kTwo));
   TRY(cluster.wait_until_applied());
   TRY(add_row(table, cluster, "2", kTwo, right));
+  TRY(Interrupt::pause(kWhile));
 
   const auto up = TRY(cluster.set_pods(kFive));
   const Rise rise = TRY(watch_rise(cluster, up, kTwo, kFive));
   TRY(cluster.wait_until_applied());
   TRY(add_row(table, cluster, "5", kFive, right));
+  TRY(Interrupt::pause(kWhile));
 
   const auto down = TRY(cluster.set_pods(kTwo));
   const auto fall = TRY(watch_fall(cluster, down, kTwo));
   TRY(cluster.wait_until_applied());
   TRY(add_row(table, cluster, "2", kTwo, right));
+
+  TRY(Interrupt::pause(kWhile));
 
   const std::vector<FlowReport> reports = TRY(traffic.stop());
   show.screen.title("Who answered, as the endpoints changed");
@@ -118,20 +125,20 @@ Status let_an_endpoint_die(Show& show) {
   const std::string victim = kThree[1];
   TRY(cluster.set_pods(kThree));
   TRY(cluster.wait_until_applied());
-  show.screen.step(
-      cat("one of 3 endpoints dies: the server in ", victim, " is killed, 200 ms later it is marked not ready"));
+  show.screen.step(cat("one of 3 endpoints dies: the server in ", victim, " is killed, ", kUnnoticed.count(),
+                       " ms later it is marked not ready"));
 
   Traffic before = TRY(Traffic::start(cluster, new_connections(cluster)));
-  TRY(Interrupt::pause(milliseconds(300)));
+  TRY(Interrupt::pause(kWhile));
   TRY(cluster.stop_server(victim));
-  TRY(Interrupt::pause(milliseconds(200)));
+  TRY(Interrupt::pause(kUnnoticed));
   const auto edited = TRY(cluster.set_pods({kThree[0], kThree[2]}, {victim}));
   TRY(cluster.wait_until_applied());
   const auto took = steady_clock::now() - edited;
   const std::vector<FlowReport> dying = TRY(before.stop());
 
   Traffic after_change = TRY(Traffic::start(cluster, new_connections(cluster)));
-  TRY(Interrupt::pause(milliseconds(600)));
+  TRY(Interrupt::pause(2 * kWhile));
   const std::vector<FlowReport> rest = TRY(after_change.stop());
 
   Table table({{"", Align::Left}, {"requests"}, {"failed"}, {cat("answered by ", victim)}});

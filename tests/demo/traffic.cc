@@ -1,5 +1,7 @@
 #include "tests/demo/traffic.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "tests/demo/answers.h"
 #include "tests/demo/interrupt.h"
@@ -7,6 +9,9 @@
 namespace fairlead::demo {
 
 using base::cat;
+
+// Long enough for a SYN to be sent again, which the kernel does after a second.
+constexpr unsigned kTimeoutMs = 2500;
 
 namespace {
 
@@ -20,7 +25,9 @@ Status take(Result<std::unique_ptr<testbed::Load>> started, std::unique_ptr<test
 }  // namespace
 
 std::uint64_t FlowReport::lost() const {
-  return flow.long_lived && load.connections > flow.workers ? load.connections - flow.workers : 0;
+  if (!flow.long_lived) return 0;
+  return std::max(std::min<std::uint64_t>(load.failed(), flow.workers),
+                  load.connections - std::min<std::uint64_t>(load.connections, flow.workers));
 }
 
 Result<Traffic> Traffic::start(Cluster& cluster, const std::vector<Flow>& flows) {
@@ -31,7 +38,7 @@ Result<Traffic> Traffic::start(Cluster& cluster, const std::vector<Flow>& flows)
     spec.long_lived = flow.long_lived;
     spec.parallel = flow.workers;
     spec.rate = flow.rate;
-    spec.timeout_ms = 1000;
+    spec.timeout_ms = kTimeoutMs;
     Running& running = traffic.running_.emplace_back(Running{flow, nullptr});
     TRY_CONTEXT(take(cluster.testbed().start_load(flow.from, spec), running.load), flow.name);
   }

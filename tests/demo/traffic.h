@@ -26,7 +26,7 @@ struct Flow {
 struct FlowReport {
   Flow flow;
   testbed::LoadReport load;
-  // Of long-lived connections: those that had to be opened again.
+  // Of long-lived connections: those that broke. A request that failed was the last of its connection.
   std::uint64_t lost() const;
 };
 

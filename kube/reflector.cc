@@ -259,7 +259,7 @@ Step Reflector::on_refused(const ApiStatus& status, std::optional<std::chrono::s
   }
   if (status.code == 404 && options_.may_be_unserved && !served_) return unserved();
   if (status_.state == ReflectorState::InitialEvents && refuses_watch_list(status)) {
-    failed(error);
+    // No error in itself: an older server. If it refuses the list too, that is told.
     without_watch_list_ = true;
     return cycle();
   }

@@ -50,13 +50,16 @@ AgentDriver::~AgentDriver() {
 }
 
 // One file holds all, so that every agent sees one batch of changes: its generation counts up by one.
+Status AgentDriver::write(std::vector<base::Value> objects) {
+  document_ = list_document(std::move(objects));
+  return base::write_file_atomically(directory_ + "/services.json", document_);
+}
+
 Status AgentDriver::apply(std::vector<base::Value> objects) {
-  std::string document = list_document(std::move(objects));
-  if (document == document_) return {};
+  if (list_document(objects) == document_) return {};
   std::vector<std::uint64_t> before;
   for (auto& agent : agents_) before.push_back(TRY(agent->status()).generation);
-  TRY(base::write_file_atomically(directory_ + "/services.json", document));
-  document_ = std::move(document);
+  TRY(write(std::move(objects)));
   for (std::size_t i = 0; i < agents_.size(); ++i) {
     const auto has_it = [&](const AgentStatus& status) { return status.generation > before[i] && status.settled(); };
     TRY(agents_[i]->wait_for(has_it, "up to date with the manifests"));

@@ -29,6 +29,8 @@ class AgentDriver final : public Driver {
   ~AgentDriver() override;  // stops the agents and runs `cleanup` on each node
 
   Status apply(std::vector<base::Value> objects) override;
+  void abandon() { agents_.clear(); }  // kills the agents and cleans nothing up; nothing may be called after it
+  Status write(std::vector<base::Value> objects);  // as apply(), not waiting
   std::string diagnosis() override;
   AgentProcess& agent(unsigned node) { return *agents_[node - 1]; }
   std::size_t agents() const { return agents_.size(); }

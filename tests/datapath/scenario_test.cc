@@ -44,12 +44,6 @@ class Cluster {
   Testbed& testbed() { return *testbed_; }
   Driver& driver() { return *driver_; }
   unsigned take_number() { return next_number_++; }
-  // A UDP flow from a port that was in use a moment ago may rightly go where it went before: no port is used twice
-  // within seconds. Below the ephemeral range and the node ports.
-  std::uint16_t take_source_ports(unsigned count) {
-    if (next_source_port_ + count > 29000) next_source_port_ = 10000;
-    return static_cast<std::uint16_t>(std::exchange(next_source_port_, next_source_port_ + count));
-  }
   void remove() {
     driver_.reset();
     testbed_.reset();
@@ -73,7 +67,6 @@ class Cluster {
   std::unique_ptr<Driver> driver_;
   std::string dataplane_;
   unsigned next_number_ = 0;
-  unsigned next_source_port_ = 10000;
 };
 
 // Removes the cluster when all tests have run, before the process ends.
@@ -143,16 +136,17 @@ class ScenarioTest : public testing::Test {
   Result<std::vector<Attempt>> attempts(const Check& check, unsigned count, unsigned timeout_ms) {
     const Target target = target_of(check.target);
     const bool udp = target.transport == Transport::Udp;
-    return cluster_->testbed().connect(check.client,
-                                       {.to = target,
-                                        .style = check.style,
-                                        .count = count,
-                                        .parallel = check.bytes != 0 ? 1 : std::min(count, 4U),
-                                        .timeout_ms = timeout_ms,
-                                        .source_port = udp ? cluster_->take_source_ports(count) : std::uint16_t{0},
-                                        .bytes = check.bytes,
-                                        .requests = check.requests},
-                                       check.membership);
+    return cluster_->testbed().connect(
+        check.client,
+        {.to = target,
+         .style = check.style,
+         .count = count,
+         .parallel = check.bytes != 0 ? 1 : std::min(count, 4U),
+         .timeout_ms = timeout_ms,
+         .source_port = udp ? cluster_->testbed().take_source_ports(count) : std::uint16_t{0},
+         .bytes = check.bytes,
+         .requests = check.requests},
+        check.membership);
   }
 
   void run(const Check& check) {

@@ -384,6 +384,11 @@ Result<std::vector<Attempt>> Testbed::connect(const std::string& from, const Con
   return attempts_from(answer);
 }
 
+std::uint16_t Testbed::take_source_ports(unsigned count) {
+  if (next_source_port_ + count > 29000) next_source_port_ = 10000;
+  return static_cast<std::uint16_t>(std::exchange(next_source_port_, next_source_port_ + count));
+}
+
 Result<std::unique_ptr<Load>> Testbed::start_load(const std::string& from, const LoadSpec& spec,
                                                   Membership membership) {
   std::vector<std::string> argv{program_path("fairlead-probe"), "load"};

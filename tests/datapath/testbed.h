@@ -100,6 +100,9 @@ class Testbed {
 
   Result<std::vector<Attempt>> connect(const std::string& from, const ConnectSpec& spec,
                                        Membership membership = Membership::Inside);
+  // `count` ports below the ephemeral ones and the node ports that were not given out lately. A UDP flow from a port
+  // that was in use a moment ago may rightly go where it went before.
+  std::uint16_t take_source_ports(unsigned count);
   Result<std::unique_ptr<Load>> start_load(const std::string& from, const LoadSpec& spec,
                                            Membership membership = Membership::Inside);
 
@@ -132,6 +135,7 @@ class Testbed {
   std::map<std::pair<std::string, Membership>, Process> probers_;
   std::map<std::pair<std::string, std::string>, Process> servers_;
   unsigned loads_ = 0;
+  unsigned next_source_port_ = 10000;
 };
 
 }  // namespace fairlead::testbed

@@ -33,19 +33,38 @@ static __always_inline void make_row(struct flow *row, const struct flow_key *ot
 	row->kind = kind;
 }
 
-/* 1: the packet begins a new flow although there is a row of an old one with its tuple. A SYN sent again does not. */
-static __always_inline int begins_anew(const struct packet *p, const struct flow *row)
+static __always_inline int same_key(const struct flow_key *a, const struct flow_key *b)
 {
-	struct flow *other;
+	return same_addr(&a->src, &b->src) && same_addr(&a->dst, &b->dst) && a->sport == b->sport &&
+	       a->dport == b->dport && a->proto == b->proto;
+}
 
-	if (p->key.proto == IPPROTO_TCP && !p->syn)
-		return 0;
-	other = bpf_map_lookup_elem(&flows, &row->other);
+/* 1: a packet that may begin a flow (SYN, any datagram) finds the flow of `row` over; `key` is the key of the row. A
+ * SYN sent again does not. A row whose partner has been taken by another flow counts as over.
+ */
+static __always_inline int is_over(const struct packet *p, const struct flow_key *key, const struct flow *row)
+{
+	struct flow *other = bpf_map_lookup_elem(&flows, &row->other);
+
+	if (other && !same_key(&other->other, key))
+		return 1;
 	if (p->key.proto != IPPROTO_TCP)
 		return idle(row, IDLE_DATAGRAM) && (!other || idle(other, IDLE_DATAGRAM));
 	if (idle(row, IDLE_SYN) || row->tcp & FLOW_SAW_RST)
 		return 1;
 	return other && (other->tcp & FLOW_SAW_RST || (other->tcp & row->tcp & FLOW_SAW_FIN));
+}
+
+/* Both rows, the second only if it is still of this flow. */
+static __always_inline void forget_flow(const struct flow_key *key, const struct flow *row, struct flow_key *scratch)
+{
+	struct flow *other;
+
+	*scratch = row->other;
+	other = bpf_map_lookup_elem(&flows, scratch);
+	if (other && same_key(&other->other, key))
+		bpf_map_delete_elem(&flows, scratch);
+	bpf_map_delete_elem(&flows, key);
 }
 
 /* Once a second and flow: the stamp, and the other row if it was evicted. */
@@ -103,24 +122,22 @@ static __always_inline int host_uses(struct __sk_buff *skb, const struct packet 
 /* Takes the tuple of the reply, which must be nobody else's: two clients masqueraded to one port, or one client that
  * reaches an endpoint through two services. Another source port is tried until one is free. 0: taken.
  */
-static __always_inline int claim_reply(struct __sk_buff *skb, const struct packet *p, struct flow_key *reply,
-				       int masquerade)
+static __always_inline int claim_reply(struct __sk_buff *skb, const struct packet *p, struct flow *row,
+				       struct flow_key *reply, int masquerade)
 {
-	struct flow row, *holder;
+	struct flow *holder;
 	int i;
 
-	make_row(&row, &p->key, FLOW_REVERSE);
+	make_row(row, &p->key, FLOW_REVERSE);
 	for (i = 0; i < PORT_TRIES; i++) {
 		if (!masquerade || !host_uses(skb, p, reply)) {
-			if (bpf_map_update_elem(&flows, reply, &row, BPF_NOEXIST) == 0)
+			if (bpf_map_update_elem(&flows, reply, row, BPF_NOEXIST) == 0)
 				return 0;
 			holder = bpf_map_lookup_elem(&flows, reply);
 			/* Our own half of an evicted flow, or the remains of another that is over. */
 			if (holder && holder->kind == FLOW_REVERSE &&
-			    ((holder->other.sport == p->key.sport && holder->other.dport == p->key.dport &&
-			      same_addr(&holder->other.src, &p->key.src) && same_addr(&holder->other.dst, &p->key.dst)) ||
-			     (holder->tcp & FLOW_SAW_RST) || idle(holder, 4 * IDLE_DATAGRAM)) &&
-			    bpf_map_update_elem(&flows, reply, &row, BPF_ANY) == 0)
+			    (same_key(&holder->other, &p->key) || is_over(p, reply, holder)) &&
+			    bpf_map_update_elem(&flows, reply, row, BPF_ANY) == 0)
 				return 0;
 		}
 		if (p->key.proto == IPPROTO_SCTP)
@@ -145,13 +162,13 @@ static __always_inline void masquerade_address(const struct packet *p, struct ad
 		*out = config->masquerade_v6;
 }
 
-/* Both rows of a new flow to `s`; `reply` is the key of the second. A packet of the same flow on another CPU may have
- * been faster: then its choice holds. Negative: no room.
+/* Both rows of a new flow to `s`; `row` is room to make them in, `reply` becomes the key of the second. A packet of
+ * the same flow on another CPU may have been faster: then its choice holds. Negative: no room.
  */
 static __always_inline int begin_flow(struct __sk_buff *skb, const struct packet *p, const struct selection *s,
-				      int masquerade, struct flow_key *reply)
+				      int masquerade, struct flow *row, struct flow_key *reply)
 {
-	struct flow row, *first;
+	struct flow *first;
 
 	reply->src = s->endpoint.addr;
 	reply->sport = s->endpoint.port;
@@ -166,18 +183,17 @@ static __always_inline int begin_flow(struct __sk_buff *skb, const struct packet
 			masquerade = 0;
 		}
 	}
-	if (claim_reply(skb, p, reply, masquerade))
+	if (claim_reply(skb, p, row, reply, masquerade))
 		return -1;
-	make_row(&row, reply, FLOW_FORWARD);
-	if (bpf_map_update_elem(&flows, &p->key, &row, BPF_NOEXIST) == 0) {
+	make_row(row, reply, FLOW_FORWARD);
+	if (bpf_map_update_elem(&flows, &p->key, row, BPF_NOEXIST) == 0) {
 		count(COUNT_FLOW_CREATED);
 		return 0;
 	}
 	first = bpf_map_lookup_elem(&flows, &p->key);
 	if (!first)
 		return -1;
-	if (first->other.dport != reply->dport || first->other.sport != reply->sport ||
-	    !same_addr(&first->other.src, &reply->src))
+	if (!same_key(&first->other, reply))
 		bpf_map_delete_elem(&flows, reply);
 	*reply = first->other;
 	return 0;

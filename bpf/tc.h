@@ -13,11 +13,17 @@
 #include "bpf/rewrite.h"
 #include "bpf/service.h"
 
+/* tc_index of a packet of the node's own that went through us and was redirected: it meets the egress of another
+ * interface next. Nobody but the dsmark qdisc, gone since Linux 6.3, used the field.
+ */
+enum { SEEN_AT_EGRESS = 0xfa1e };
+
 /* What does not fit on the stack. Both hooks run with bottom halves off, one at a time on a CPU. */
 struct workspace {
 	struct packet packet;
 	struct flow_key other; /* key of the row for the opposite direction */
 	struct flow_key to;
+	struct flow row;
 	struct bpf_fib_lookup fib;
 };
 
@@ -27,6 +33,29 @@ struct {
 	__type(key, __u32);
 	__type(value, struct workspace);
 } workspaces SEC(".maps");
+
+/* No service. Yet the reply would have the tuple of a flow we translate, when a client that reached an endpoint through
+ * a service now comes to it directly from the same port, or a process of the node has the port of a masqueraded
+ * client. Then this is a flow with another source port, so that replies can be told apart.
+ */
+static __always_inline int avoid_clash(struct workspace *w, struct selection *s)
+{
+	struct packet *p = &w->packet;
+	struct flow *holder;
+
+	reverse(&p->key, &w->to);
+	holder = bpf_map_lookup_elem(&flows, &w->to);
+	if (!holder || holder->kind != FLOW_REVERSE)
+		return NO_SERVICE;
+	if (is_over(p, &w->to, holder)) {
+		forget_flow(&w->to, holder, &w->other);
+		return NO_SERVICE;
+	}
+	s->row.flags = 0;
+	s->endpoint.addr = p->key.dst;
+	s->endpoint.port = p->key.dport;
+	return TRANSLATE;
+}
 
 /* TRANSLATE: w->other is the key of the reply's row. A function of its own for the sake of the stack. */
 static __noinline int new_flow(struct __sk_buff *skb, struct workspace *w, int egress)
@@ -44,6 +73,8 @@ static __noinline int new_flow(struct __sk_buff *skb, struct workspace *w, int e
 	s.key.port = p->key.dport;
 	s.key.proto = p->key.proto;
 	verdict = select_endpoint(&s);
+	if (verdict == NO_SERVICE)
+		verdict = avoid_clash(w, &s);
 	if (verdict != TRANSLATE)
 		return verdict;
 	if (p->key.proto == IPPROTO_SCTP && s.endpoint.port != p->key.dport) {
@@ -56,7 +87,7 @@ static __noinline int new_flow(struct __sk_buff *skb, struct workspace *w, int e
 	masquerade = !egress &&
 		     (s.row.flags & FRONTEND_MASQUERADE || same_addr(&s.endpoint.addr, &p->key.src)) &&
 		     !bpf_map_lookup_elem(&node_addresses, &s.endpoint.addr);
-	return begin_flow(skb, p, &s, masquerade, &w->other) ? GIVE_UP : TRANSLATE;
+	return begin_flow(skb, p, &s, masquerade, &w->row, &w->other) ? GIVE_UP : TRANSLATE;
 }
 
 static __always_inline int refuse_packet(struct __sk_buff *skb, struct packet *p, int egress, int verdict)
@@ -96,6 +127,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct workspace *w,
 		count(COUNT_FAILED);
 		return TC_ACT_SHOT;
 	}
+	if (egress)
+		skb->tc_index = SEEN_AT_EGRESS;
 	return send_out(&w->fib, egress);
 }
 
@@ -120,10 +153,8 @@ static __always_inline int handle(struct __sk_buff *skb, int egress)
 		return NEXT;
 	}
 	row = bpf_map_lookup_elem(&flows, &p->key);
-	if (row && row->kind == FLOW_FORWARD && begins_anew(p, row)) {
-		w->other = row->other;
-		bpf_map_delete_elem(&flows, &w->other);
-		bpf_map_delete_elem(&flows, &p->key);
+	if (row && row->kind == FLOW_FORWARD && (p->syn || p->key.proto != IPPROTO_TCP) && is_over(p, &p->key, row)) {
+		forget_flow(&p->key, row, &w->other);
 		row = 0;
 	}
 	if (row) {
@@ -161,7 +192,7 @@ SEC("tc")
 int tc_egress(struct __sk_buff *skb)
 {
 	/* Forwarded and redirected packets have been seen on their way in. */
-	if (skb->ingress_ifindex || skb->vlan_present)
+	if (skb->ingress_ifindex || skb->vlan_present || skb->tc_index == SEEN_AT_EGRESS)
 		return NEXT;
 	return handle(skb, 1);
 }

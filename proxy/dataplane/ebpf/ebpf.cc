@@ -21,8 +21,15 @@ class EbpfDataplane final : public Dataplane {
   std::string_view name() const override { return "ebpf"; }
 
   Report replace(const std::vector<model::ServiceState>& services) override {
+    // The first time, every hook stands before there is a service: a flow that one hook began would be lost at the next
+    // one, and another dataplane may still be serving. Later new programs find their maps full.
+    Report attached;
+    const bool first = install_->fresh();
+    if (first) sync_node(true, attached);
     Report report = publisher_.replace(services);
-    sync_node(true, report);
+    if (!first) sync_node(true, report);
+    report.kernel_writes += attached.kernel_writes;
+    report.failures.insert(report.failures.end(), attached.failures.begin(), attached.failures.end());
     return report;
   }
 

@@ -5,11 +5,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -26,6 +28,7 @@ constexpr int kTcxEgress = 47;
 // Our filter among others on a clsact qdisc.
 constexpr std::uint32_t kFilterHandle = 0xfa1;
 constexpr std::uint32_t kFilterPriority = 0xfa1;
+constexpr int kHandshakeMs = 20;
 
 struct SocketProgram {
   const char* name;
@@ -387,11 +390,29 @@ void Install::forget_links(const std::vector<net::Link>& links, Report& report) 
   attached_ = std::move(still);
 }
 
+// New flows pass us by from here on, while those that have just begun find every hook for a moment longer: a dataplane
+// that is there to follow takes over without cutting handshakes in two.
+void Install::let_go() const {
+  for (const std::string& name : list_dir(root_)) {
+    const base::Fd map(::bpf_obj_get(base::cat(root_, "/", name, "/frontends").c_str()));
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    std::array<unsigned char, 256> key{};
+    if (!map || ::bpf_obj_get_info_by_fd(map.get(), &info, &size) != 0 || info.key_size > key.size()) continue;
+    for (std::uint32_t left = info.max_entries; left > 0; --left) {
+      if (::bpf_map_get_next_key(map.get(), nullptr, key.data()) != 0) break;
+      ::bpf_map_delete_elem(map.get(), key.data());
+    }
+  }
+  ::poll(nullptr, 0, kHandshakeMs);
+}
+
 Status Install::remove(const Options& options) {
   ::libbpf_set_print(nullptr);
   const Install names(options);
   struct stat info {};
   if (::stat(names.root_.c_str(), &info) != 0 && errno == ENOENT) return {};
+  names.let_go();
   TRY(remove_tree(names.links_dir_));  // detaches: the pin was the last reference
   const net::Links all = TRY(net::list_links());
   for (const net::Link& link : all.links) {

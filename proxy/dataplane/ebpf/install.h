@@ -31,6 +31,9 @@ class Install {
   int map_fd(std::string_view name) const;  // REQUIRES a map of bpf/map_defs.h
   std::uint32_t max_entries(std::string_view map) const;
 
+  // Nothing of this instance was attached when it was opened, and attach() has not been called.
+  bool fresh() const { return fresh_; }
+
   // Attaches socket load balancing to the cgroup; `links` is who gets the tc programs, and only they. With
   // `check_all` every attachment is looked at, else only interfaces not seen before.
   void attach(const std::vector<net::Link>& links, bool check_all, Report& report);
@@ -54,6 +57,7 @@ class Install {
   Status attach_clsact(const net::Link& link, bool ingress, Report& report);
   Status ensure_link(const std::string& pin, int program, std::uint64_t target, int attach_type, int target_fd,
                      Report& report);
+  void let_go() const;
   void forget_links(const std::vector<net::Link>& links, Report& report);
   Status write_build(bool done, Report* report);
 

@@ -149,6 +149,16 @@ TEST_P(Packets, OneClientThroughTwoServicesToOneEndpointIsKeptApart) {
   EXPECT_EQ(from(Place::Client, external(), 81, 5555), cat("one ", seen(Place::Client), peer(external(), 81)));
 }
 
+TEST_P(Packets, AClientMayComeToTheEndpointItselfFromThePortItUsedForTheService) {
+  replace({web().external_ip(external(), 80).endpoint(at(Place::Pod1), 8080)});
+  const std::string directly = cat("one ", seen(Place::Client), peer(at(Place::Pod1), 8080));
+  const std::string through = cat("one ", seen(Place::Client), peer(external(), 80));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(from(Place::Client, external(), 80, 5555), through);
+    EXPECT_EQ(from(Place::Client, at(Place::Pod1), 8080, 5555), directly);
+  }
+}
+
 TEST_P(Packets, ANewInterfaceIsServedAfterTheNotificationAndForgottenWhenItGoes) {
   replace({web().cluster_ip(vip(), 80).endpoint(at(Place::Pod2), 8080)});
   const std::string links = cat("ls ", world_.options().bpf_root, "/t/links");

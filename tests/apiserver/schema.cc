@@ -184,7 +184,6 @@ constexpr Field kServiceCidrFields[] = {{"metadata", 1, Nested, kAlways, false, 
 constexpr Message kServiceCidr{"ServiceCIDR", kServiceCidrFields};
 
 enum : std::uint32_t { kVarint = 0, kBytes = 2 };
-const Value kAbsent;
 
 void put_tag(std::string& out, std::uint32_t number, std::uint32_t wire) { put_varint(out, (number << 3) | wire); }
 void put_integer(std::string& out, std::uint32_t number, std::int64_t value) {

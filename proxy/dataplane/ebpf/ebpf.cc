@@ -41,7 +41,7 @@ class EbpfDataplane final : public Dataplane {
 
   Report handle_notification() override {
     Report report;
-    if (const Status drained = watch_.drain(); !drained) report.failures.push_back({{}, drained.error()});
+    if (const Status drained = watch_.drain(); !drained) report.failures.push_back({{}, drained.error(), "interfaces"});
     sync_node(false, report);
     return report;
   }
@@ -51,7 +51,7 @@ class EbpfDataplane final : public Dataplane {
   void sync_node(bool check_all, Report& report) {
     const Result<net::Links> links = net::list_links();
     if (!links) {
-      report.failures.push_back({{}, links.error()});
+      report.failures.push_back({{}, links.error(), "interfaces"});
       return;
     }
     write_node(*links, *install_, report);

@@ -279,11 +279,12 @@ void Install::attach(const std::vector<net::Link>& links, bool check_all, Report
     }
   }
   if (!complete) return;
-  if (const Status written = write_build(true, &report); !written) report.failures.push_back({{}, written.error()});
+  if (const Status written = write_build(true, &report); !written)
+    report.failures.push_back({{}, written.error(), "map build"});
   for (const std::string& name : list_dir(root_)) {  // maps of another layout, now that nothing uses them
     const std::string path = base::cat(root_, "/", name);
     if (name[0] != 'v' || path == maps_dir_) continue;
-    if (const Status gone = remove_tree(path); !gone) report.failures.push_back({{}, gone.error()});
+    if (const Status gone = remove_tree(path); !gone) report.failures.push_back({{}, gone.error(), path});
   }
   fresh_ = false;
 }
@@ -292,7 +293,7 @@ bool Install::attach_sockets(Report& report) {
   const base::Fd cgroup(::open(options_.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat info {};
   if (!cgroup || ::fstat(cgroup.get(), &info) != 0) {
-    report.failures.push_back({{}, Error::from_errno(base::cat("open cgroup ", options_.cgroup), errno)});
+    report.failures.push_back({{}, Error::from_errno("open", errno), base::cat("cgroup ", options_.cgroup)});
     return false;
   }
   bool complete = true;
@@ -302,7 +303,8 @@ bool Install::attach_sockets(Report& report) {
         ensure_link(program.name, program_fd(program.name), info.st_ino, program.type, cgroup.get(), report);
     if (attached) continue;
     complete = false;
-    report.failures.push_back({{}, attached.error().with_context(base::cat("attach ", program.name))});
+    report.failures.push_back(
+        {{}, attached.error().with_context(base::cat("attach ", program.name)), base::cat("cgroup ", options_.cgroup)});
   }
   return complete;
 }
@@ -317,7 +319,7 @@ bool Install::attach_link(const net::Link& link, Report& report) {
     }
     if (attached || attached.error().errno_value() == ENODEV) continue;  // ENODEV: it went away meanwhile
     report.failures.push_back(
-        {{}, attached.error().with_context(base::cat("attach ", program_name(ingress), " to ", link.name))});
+        {{}, attached.error().with_context(base::cat("attach ", program_name(ingress))), "interface " + link.name});
     return false;
   }
   return true;

@@ -32,13 +32,13 @@ void sync_map(int fd, const std::map<Key, Value>& want, const char* name, Report
   for (const auto& [key, value] : delta.upserted) {
     ++report.kernel_writes;
     if (const int rc = ::bpf_map_update_elem(fd, &key, &value, BPF_ANY); rc < 0) {
-      report.failures.push_back({{}, Error::from_errno(name, -rc)});
+      report.failures.push_back({{}, Error::from_errno("write", -rc), name});
     }
   }
   for (const Key& key : delta.deleted) {
     ++report.kernel_writes;
     if (const int rc = ::bpf_map_delete_elem(fd, &key); rc < 0 && rc != -ENOENT) {
-      report.failures.push_back({{}, Error::from_errno(name, -rc)});
+      report.failures.push_back({{}, Error::from_errno("write", -rc), name});
     }
   }
 }
@@ -76,17 +76,17 @@ void write_node(const net::Links& links, const Install& install, Report& report)
   for (const net::LocalAddress& a : links.addresses) {
     if (!a.address.is_loopback()) addresses.emplace(to_addr16(a.address), a.link);
   }
-  sync_map(install.map_fd("node_addresses"), addresses, "write node_addresses", report);
+  sync_map(install.map_fd("node_addresses"), addresses, "map node_addresses", report);
 
   std::map<std::uint32_t, std::uint32_t> ports;
   for (const net::Link& link : links.links) {
     if (link.master_kind == "bridge") ports.emplace(link.index, link.master);
   }
-  sync_map(install.map_fd("bridge_ports"), ports, "write bridge_ports", report);
+  sync_map(install.map_fd("bridge_ports"), ports, "map bridge_ports", report);
 
   const std::map<std::uint32_t, bpf::node_config> config{
       {0U, {to_addr16(choose(links, net::Family::V4)), to_addr16(choose(links, net::Family::V6))}}};
-  sync_map(install.map_fd("node_config"), config, "write node_config", report);
+  sync_map(install.map_fd("node_config"), config, "map node_config", report);
 }
 
 }  // namespace fairlead::proxy::dataplane::ebpf

@@ -186,7 +186,7 @@ void Publisher::retire(const std::vector<Entries::iterator>& rows, Report& repor
   for (std::size_t i = 0; i < present.size(); ++i) {
     const Entry& entry = present[i]->second;
     if (i >= written.count) {
-      report.failures.push_back({{}, written.error->with_context(base::cat("delete ", to_string(present[i]->first)))});
+      report.failures.push_back({{}, written.error->with_context("delete"), to_string(present[i]->first)});
       continue;
     }
     if (entry.intact && entry.count > 0) unreference(entry.base);

@@ -92,8 +92,7 @@ TEST_F(NetlinkKernel, ARefusalNamesTheElementAmongThousands) {
 }
 
 TEST_F(NetlinkKernel, AFloodOfErrorsStillNamesTheFirst) {
-  std::vector<Command> batch;
-  for (int i = 0; i < 20000; ++i) batch.push_back(DeleteElements{kTable, "m", {key_only(1)}});
+  const Batch batch(20000, DeleteElements{kTable, "m", {key_only(1)}});
   const auto refusal = kernel_->commit(batch);
   ASSERT_TRUE(refusal);
   EXPECT_EQ(refusal->error.errno_value(), ENOENT);

@@ -201,7 +201,7 @@ void Engine::stage_hairpin(Stage& stage, Writes& deletes, Writes& adds) const {
   }
 }
 
-void Engine::settle(Stage stage) {
+void Engine::settle(Stage&& stage) {
   for (TableBelief& table : belief_.tables) {
     table.exists = true;
     table.mismatch.clear();

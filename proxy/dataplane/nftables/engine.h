@@ -61,7 +61,7 @@ class Engine {
   Stage stage() const;
   void stage_tables(Stage& stage) const;
   void stage_hairpin(Stage& stage, Writes& deletes, Writes& adds) const;
-  void settle(Stage stage);
+  void settle(Stage&& stage);
   bool must_be_one_transaction() const;
   std::size_t table_of(net::Family family) const;
   std::optional<FrontendKey> culprit(const nft::Batch& batch, const nft::Refusal& refusal) const;

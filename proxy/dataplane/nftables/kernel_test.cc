@@ -53,6 +53,7 @@ class NftablesKernel : public testing::Test {
   static net::Ip service_ip(Family family) { return ip(family == Family::V4 ? "10.96.0.1" : "fd00:10:96::1"); }
   static std::vector<model::Endpoint> at(const std::vector<std::string>& pods, Family family) {
     std::vector<model::Endpoint> all;
+    all.reserve(pods.size());
     for (const std::string& pod : pods) {
       all.push_back({.address = ip_of(pod, family), .port = 8080, .local = pod.substr(0, 4) == "pod1"});
     }

@@ -376,6 +376,7 @@ TEST(Nftables, AnyHistoryEndsWhereAFreshStartWould) {
       ASSERT_EQ(believed(*dataplane), node.text()) << seed << " " << step;
     }
     std::vector<model::ServiceState> all;
+    all.reserve(services.size());
     for (const auto& [key, state] : services) all.push_back(state);
     EXPECT_EQ(node.start()->replace(all).kernel_writes, 0U) << seed;
   }

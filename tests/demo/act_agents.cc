@@ -103,19 +103,20 @@ Status switch_the_dataplane(Show& show) {
   show.screen.table(traffic_table(during));
   show.screen.note(cat("an agent stopped, its successor with ", to,
                        " in sync: ", milliseconds_text(took / cluster.nodes()), " per node"));
-  show.screen.note(cat("caught in the middle, from outside through the NodePort: ", outside.lost, " of ",
-                       outside.established, " established connections, ", outside.failed, " of ", outside.opened,
-                       " new ones"));
+  const std::uint64_t failed = inside.failed + outside.failed;
+  show.screen.promise(failed == 0,
+                      cat(inside.opened + outside.opened, " new connections during the switch: ", failed, " failed"));
+  // Sockets that eBPF connected are direct connections; packets that were translated on their way are tracked by the
+  // dataplane that goes.
+  const std::string pods =
+      cat(inside.established, " established connections from a pod to the ClusterIP: ", inside.lost, " lost");
   if (to == "nftables") {
-    show.screen.promise(
-        inside.lost == 0,
-        cat(inside.established, " established connections from a pod to the ClusterIP: ", inside.lost, " lost"));
+    show.screen.promise(inside.lost == 0, pods);
   } else {
-    show.screen.note(cat("caught in the middle, from a pod to the ClusterIP: ", inside.lost, " of ", inside.established,
-                         " established connections"));
+    show.screen.note(cat("        ", pods, "; they lived in the tables that went"));
   }
-  show.screen.promise(inside.failed == 0,
-                      cat(inside.opened, " new connections from a pod to the ClusterIP: ", inside.failed, " failed"));
+  show.screen.note(cat("        ", outside.established, " established connections from outside to the NodePort: ",
+                       outside.lost, " lost; they lived in the tables that went"));
   show.screen.promise(failures_of(after) == 0,
                       cat(requests_of(after), " requests after the switch: ", failures_of(after), " failed"));
   return {};

@@ -18,6 +18,10 @@ namespace {
 using base::cat;
 using tests::apiserver::TestApiServer;
 
+constexpr const char* kToken = "demo";
+
+std::string kubeconfig_in(const std::string& directory) { return directory + "/kubeconfig"; }
+
 std::string obey(TestApiServer& server, const std::string& line) {
   const auto order = base::parse_json(line);
   if (!order || order->as_string() == nullptr) return "error not a JSON string";
@@ -30,8 +34,8 @@ std::string obey(TestApiServer& server, const std::string& line) {
 
 class ApiSource final : public Source {
  public:
-  ApiSource(testbed::Process process, std::string kubeconfig, std::string url)
-      : process_(std::move(process)), kubeconfig_(std::move(kubeconfig)), url_(std::move(url)) {}
+  ApiSource(testbed::Process process, std::string directory, std::string url)
+      : process_(std::move(process)), directory_(std::move(directory)), url_(std::move(url)) {}
 
   Status put(const ManifestFile& file) override {
     TRY(process_.write_line(base::to_json(base::Value(file.text))));
@@ -39,15 +43,16 @@ class ApiSource final : public Source {
     if (answer.rfind("error ", 0) == 0) return Error(cat(file.name, ": ", answer.substr(6)));
     return {};
   }
-  std::vector<std::string> agent_flags() const override { return {"--kubeconfig", kubeconfig_}; }
+  std::vector<std::string> agent_flags() const override { return {"--kubeconfig", kubeconfig_in(directory_)}; }
   std::string description() const override { return cat("the API server at ", url_); }
   std::string how_to_edit() const override {
-    return cat(url_, "/test/manifests takes manifests by POST; CA and token: ", kubeconfig_);
+    return cat("nsenter --net=", directory_, "/netns/node1 curl -k --http2 -H 'Authorization: Bearer ", kToken,
+               "' --data-binary @examples/manifests/web.yaml ", url_, "/test/manifests");
   }
 
  private:
   testbed::Process process_;
-  std::string kubeconfig_;
+  std::string directory_;  // of the testbed
   std::string url_;
 };
 
@@ -60,7 +65,7 @@ Status run_api_server(const std::vector<std::string>& arguments) {
   tests::apiserver::Options options;
   options.listen = arguments[0];
   options.extra_names = {arguments[0].substr(0, arguments[0].rfind(':'))};
-  options.tokens = {"demo"};
+  options.tokens = {kToken};
   const auto server = TRY(TestApiServer::start(options));
   TRY(base::write_file_atomically(arguments[1], server->kubeconfig(), 0600));
   std::cout << "ready " << server->url() << std::endl;
@@ -71,14 +76,13 @@ Status run_api_server(const std::vector<std::string>& arguments) {
 
 Result<std::unique_ptr<Source>> api_source(testbed::Testbed& testbed, const Manifests& manifests) {
   const testbed::Place* host = TRY(testbed.add_host("apiserver", 110));
-  const std::string kubeconfig = testbed.dir() + "/kubeconfig";
   const std::string listen = net::host_port(host->v4, 6443);
-  testbed::Process process =
-      TRY(testbed.start(host->name, {testbed::program_path("fairlead-demo"), kApiServerCommand, listen, kubeconfig},
-                        "apiserver", testbed::Pipes::InOut));
+  testbed::Process process = TRY(testbed.start(
+      host->name, {testbed::program_path("fairlead-demo"), kApiServerCommand, listen, kubeconfig_in(testbed.dir())},
+      "apiserver", testbed::Pipes::InOut));
   const std::string ready = TRY(process.read_line(std::chrono::seconds(10)));
   if (ready.rfind("ready ", 0) != 0) return Error(cat("the API server said \"", ready, "\""));
-  auto source = std::make_unique<ApiSource>(std::move(process), kubeconfig, ready.substr(6));
+  auto source = std::make_unique<ApiSource>(std::move(process), testbed.dir(), ready.substr(6));
   for (const ManifestFile& file : manifests.files()) TRY(source->put(file));
   return std::unique_ptr<Source>(std::move(source));
 }

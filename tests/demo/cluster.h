@@ -40,7 +40,8 @@ class Cluster {
   testbed::Testbed& testbed() { return *testbed_; }
   std::vector<const testbed::Place*> pods() const { return testbed_->pods(); }
   const Manifests& manifests() const { return manifests_; }
-  const Source& source() const { return *source_; }
+  bool has_source() const { return source_ != nullptr; }
+  const Source& source() const { return *source_; }  // REQUIRES open_source()
   const Subject& subject() const { return subject_; }
   testbed::AgentProcess& agent(unsigned node) { return *agents_[node - 1]; }
   unsigned nodes() const { return static_cast<unsigned>(agents_.size()); }

@@ -89,10 +89,10 @@ void print_how_to_look(Show& show) {
             << subject.cluster_ip(net::Family::V4).to_string()
             << "\n\n  # a node, or the client, by nsenter\n  nsenter --net=" << bed.dir()
             << "/netns/node1 ip -brief address\n  nsenter --net=" << bed.dir()
-            << "/netns/node1 nft list tables\n\n  # the agent of node1\n  " << ctl << " --socket "
-            << cluster.agent(1).status_socket() << " services\n  tail " << bed.log_path("agent-node1")
-            << "\n\n  # change the endpoints\n  " << cluster.source().how_to_edit()
-            << "\n\n  # remove it all\n  ./dev demo --remove\n";
+            << "/netns/node1 nft list tables\n\n  # the agent of node1\n  " << ctl << " --socket " << bed.node_dir(1)
+            << "/agent.sock"
+            << " services\n  tail " << bed.log_path("agent-node1") << "\n\n  # change what the agents follow\n  "
+            << cluster.source().how_to_edit() << "\n\n  # remove it all\n  ./dev demo --remove\n";
 }
 
 }  // namespace
@@ -113,7 +113,7 @@ Status look_with_fairleadctl(Show& show) {
 Status leave(Show& show) {
   if (!show.cluster) return {};
   const std::string prefix = show.cluster->testbed().prefix();
-  if (show.options.keep) {
+  if (show.options.keep && show.cluster->has_source()) {
     TRY(show.cluster->testbed().keep());
     print_how_to_look(show);
     std::cout << std::flush;

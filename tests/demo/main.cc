@@ -56,8 +56,8 @@ int run(const Options& options) {
     return removed ? 0 : fail(removed.error());
   }
   const Status played = play(show);
-  if (!played) show.options.keep = false;
   const int interrupted = Interrupt::signal_number();
+  if (interrupted != 0) show.options.keep = false;
   if (interrupted != 0) show.screen.step("interrupted");
   if (!played && interrupted == 0) fail(played.error());
   const Status left = leave(show);

@@ -21,7 +21,7 @@ class DirectorySource final : public Source {
   }
   std::vector<std::string> agent_flags() const override { return {"--manifests", directory_}; }
   std::string description() const override { return directory_; }
-  std::string how_to_edit() const override { return cat("edit a file in ", directory_, "; the agents follow"); }
+  std::string how_to_edit() const override { return cat("$EDITOR ", directory_, "/web.yaml"); }
 
  private:
   std::string directory_;

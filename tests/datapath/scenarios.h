@@ -79,7 +79,14 @@ struct Phase {
   std::vector<Check> expect;
 };
 
-enum class Needs : std::uint8_t { Nothing, IPv4, Sctp };
+// What not every kernel, family or dataplane has.
+enum class Needs : std::uint8_t {
+  Nothing,
+  IPv4,
+  Sctp,            // sockets of it in the kernel
+  SctpPortChange,  // and a dataplane that gives it another destination port
+  Fragments,       // a dataplane that translates packets after the first of a datagram
+};
 
 struct Scenario {
   std::string name;

@@ -65,7 +65,12 @@ struct Stream {
   std::function<bool(std::string&)> more;
 };
 
-void drop_stream(evhttp_connection*, void* stream) { delete static_cast<Stream*>(stream); }
+// The connection goes down. When it was the client's doing, evhttp has let go of the unfinished request, and only
+// ending it frees it (libevent 2.1 http.c evhttp_connection_incoming_fail); in evhttp_free() it still frees it itself.
+void drop_stream(evhttp_connection*, void* raw) {
+  const std::unique_ptr<Stream> stream(static_cast<Stream*>(raw));
+  if (evhttp_request_get_connection(stream->request) == nullptr) evhttp_send_reply_end(stream->request);
+}
 
 void send_piece(evhttp_connection* connection, void* raw) {
   auto* stream = static_cast<Stream*>(raw);

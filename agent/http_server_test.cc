@@ -32,6 +32,13 @@ HttpRoutes routes() {
                                return --left > 0;
                              }};
        }},
+      {"/endless",
+       [](const HttpRequest&) {
+         return HttpResponse{.body = {}, .more = [](std::string& out) {
+                               out += std::string(100000, '#');
+                               return true;
+                             }};
+       }},
       {"/echo", [](const HttpRequest& request) {
          const auto name = request.query.find("name");
          return HttpResponse{.body = name == request.query.end() ? "-" : name->second};
@@ -117,6 +124,19 @@ TEST_F(HttpServerTest, AClientThatLeavesInTheMiddleOfALongAnswerHarmsNobody) {
     loop->run_once(10ms);
   }
   EXPECT_TRUE(tcp(*server, "GET", "/hello").ends_with("hello\n"));
+}
+
+TEST_F(HttpServerTest, TheServerMayGoInTheMiddleOfALongAnswer) {
+  auto server = listen();
+  const base::Fd client = connect_to(*server);
+  const std::string request = "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n";
+  ASSERT_EQ(::write(client.get(), request.data(), request.size()), static_cast<ssize_t>(request.size()));
+  char first = 0;
+  for (int i = 0; i < 1000 && ::recv(client.get(), &first, 1, MSG_DONTWAIT) != 1; ++i) loop->run_once(10ms);
+  std::string more(4096, ' ');
+  ASSERT_GT(::recv(client.get(), more.data(), more.size(), MSG_DONTWAIT), 0);
+  EXPECT_NE(more.find("200 OK"), std::string::npos);
+  server.reset();
 }
 
 TEST_F(HttpServerTest, HeadHasNoBody) {

@@ -172,6 +172,20 @@ TEST_P(LifeTest, ARestartBringsInWhatChangedMeanwhile) {
   EXPECT_EQ(deleted->front().error, "timeout");
 }
 
+// A reader that met a half-written service, or an endpoint not yet or no longer in it, would fail or hang.
+TEST_P(LifeTest, ChangesUnderLoadLoseNothing) {
+  Loads loads;
+  loads.add("new connections to the ClusterIP", start_load("pod1a", cluster_ip(), false));
+  loads.add("standing connections to the ClusterIP", start_load("pod1a", cluster_ip(), true));
+  loads.add("new connections to the NodePort", start_load("client", node_port(), false));
+  loads.add("standing connections to the NodePort", start_load("client", node_port(), true));
+  loads.add("datagrams to the NodePort", start_load("client", node_port(Transport::Udp), false));
+  const std::vector<std::vector<std::string>> states{
+      {"pod1b", "pod2a"}, {"pod2b"}, {"pod1b", "pod2a", "pod2b"}, {"pod1b"}};
+  for (unsigned i = 0; i < 40; ++i) ASSERT_OK(driver_->apply(objects(states[i % states.size()], i % 3)));
+  loads.expect_nothing_lost();
+}
+
 TEST_P(LifeTest, AKillUnderLoadLosesNothing) {
   Loads loads;
   loads.add("new connections to the ClusterIP", start_load("pod1a", cluster_ip(), false));

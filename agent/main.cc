@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "agent/controller.h"
@@ -49,11 +51,15 @@ void prepare_bpf_root(const Options& options) {
   }
 }
 
+// For a connection that the old dataplane began, just before the new one took over, to be established and served.
+constexpr std::chrono::milliseconds kHandshake{20};
+
 // On the worker's thread, once everything is in the new dataplane: connections that the old one still carries have had
 // their best chance.
 void remove_other_dataplanes(const std::string& chosen, const Options& options) {
   for (const dataplane::Module& module : dataplane::modules()) {
-    if (module.name == chosen) continue;
+    if (module.name == chosen || !module.has_traces(options.dataplane_options)) continue;
+    std::this_thread::sleep_for(kHandshake);
     const auto removed = dataplane::remove_traces(module, options.dataplane_options);
     if (!removed) {
       log::warn("cannot remove what another dataplane left",

@@ -121,6 +121,24 @@ struct flow {
 };
 FAIRLEAD_LAYOUT(sizeof(struct flow) == 48);
 
+/* Map "fragments": how the first fragment of a datagram was translated, for the later ones, which have no ports. */
+struct fragment_key {
+	struct addr16 src;
+	struct addr16 dst;
+	__be32 id;
+	__u8 proto;
+	__u8 pad[3];
+};
+FAIRLEAD_LAYOUT(sizeof(struct fragment_key) == 40);
+
+struct fragment {
+	struct addr16 src;
+	struct addr16 dst;
+	__u32 seen; /* as in struct flow */
+	__u32 kind; /* FLOW_FORWARD, FLOW_REVERSE */
+};
+FAIRLEAD_LAYOUT(sizeof(struct fragment) == 40);
+
 /* Map "node_config", one row. Zero: the node has no address of that family. */
 struct node_config {
 	struct addr16 masquerade_v4;

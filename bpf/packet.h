@@ -31,11 +31,20 @@ enum {
 	NEXT = TC_ACT_UNSPEC, /* TCX_NEXT of tcx: other programs and the stack go on */
 	EXTENSION_HEADERS = 4,
 	IP_OFFSET_MASK = 0x1fff,
+	IP_MORE_FRAGMENTS = 0x2000,
+};
+
+enum {
+	FRAGMENT_NONE,
+	FRAGMENT_FIRST, /* has the ports */
+	FRAGMENT_LATER,
 };
 
 struct packet {
 	struct flow_key key;
 	__u32 l4; /* offset of the transport header */
+	__be32 id; /* of the datagram, when it comes in fragments */
+	__u8 fragment;
 	__u8 v4;
 	__u8 ttl;
 	__u8 syn; /* SYN without ACK */
@@ -46,6 +55,7 @@ enum parsed {
 	PARSED_OTHER,
 	PARSED_FLOW,
 	PARSED_ICMP_ERROR,
+	PARSED_LATER_FRAGMENT,
 };
 
 static __always_inline struct addr16 from_v6(const struct in6_addr *v6)
@@ -56,28 +66,37 @@ static __always_inline struct addr16 from_v6(const struct in6_addr *v6)
 	return addr;
 }
 
-/* Offset of the transport header behind extension headers, 0 when there is none to be seen. Later fragments have
- * none, and go untouched: layout.md.
- */
-static __always_inline __u32 skip_extensions(struct __sk_buff *skb, __u8 *proto)
+static __always_inline void note_fragment(struct packet *p, __be32 id, int offset, int more)
 {
-	__u32 offset = L3 + sizeof(struct ipv6hdr);
+	p->id = id;
+	p->fragment = offset ? FRAGMENT_LATER : more ? FRAGMENT_FIRST : FRAGMENT_NONE;
+}
+
+/* Finds the transport header behind extension headers; 0: there is none to be seen. */
+static __always_inline int skip_extensions(struct __sk_buff *skb, struct packet *p)
+{
+	__u8 *proto = &p->key.proto;
 	__u8 header[8];
+	__be32 id;
 	int i;
 
+	p->l4 = L3 + sizeof(struct ipv6hdr);
 	for (i = 0; i < EXTENSION_HEADERS; i++) {
 		if (*proto != IPPROTO_HOPOPTS && *proto != IPPROTO_ROUTING && *proto != IPPROTO_DSTOPTS &&
 		    *proto != IPPROTO_FRAGMENT)
-			return offset;
-		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
+			return 1;
+		if (bpf_skb_load_bytes(skb, p->l4, header, sizeof(header)))
 			return 0;
 		if (*proto == IPPROTO_FRAGMENT) {
-			if (header[2] || (header[3] & 0xf8))
-				return 0;
-			offset += 8;
-		} else {
-			offset += (header[1] + 1) * 8;
+			__builtin_memcpy(&id, header + 4, sizeof(id));
+			note_fragment(p, id, header[2] | (header[3] & 0xf8), header[3] & 1);
+			*proto = header[0];
+			if (p->fragment == FRAGMENT_LATER)
+				return 1;
+			p->l4 += 8;
+			continue;
 		}
+		p->l4 += (header[1] + 1) * 8;
 		*proto = header[0];
 	}
 	return 0;
@@ -90,8 +109,8 @@ static __always_inline int parse_network(struct __sk_buff *skb, struct packet *p
 
 		if (bpf_skb_load_bytes(skb, L3, &ip, sizeof(ip)) || ip.ihl < 5)
 			return 0;
-		if (ip.frag_off & bpf_htons(IP_OFFSET_MASK))
-			return 0;
+		note_fragment(p, ip.id, ip.frag_off & bpf_htons(IP_OFFSET_MASK),
+			      ip.frag_off & bpf_htons(IP_MORE_FRAGMENTS));
 		p->v4 = 1;
 		p->ttl = ip.ttl;
 		p->l4 = L3 + ip.ihl * 4;
@@ -109,8 +128,7 @@ static __always_inline int parse_network(struct __sk_buff *skb, struct packet *p
 		p->key.proto = ip.nexthdr;
 		p->key.src = from_v6(&ip.saddr);
 		p->key.dst = from_v6(&ip.daddr);
-		p->l4 = skip_extensions(skb, &p->key.proto);
-		return p->l4 != 0;
+		return skip_extensions(skb, p);
 	}
 	return 0;
 }
@@ -122,6 +140,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 	__builtin_memset(p, 0, sizeof(*p));
 	if (!parse_network(skb, p))
 		return PARSED_OTHER;
+	if (p->fragment == FRAGMENT_LATER)
+		return PARSED_LATER_FRAGMENT;
 	switch (p->key.proto) {
 	case IPPROTO_TCP:
 		if (bpf_skb_load_bytes(skb, p->l4, header, 14))

@@ -8,6 +8,7 @@
 #define FAIRLEAD_BPF_TC_H
 
 #include "bpf/flow.h"
+#include "bpf/fragment.h"
 #include "bpf/icmp.h"
 #include "bpf/reject.h"
 #include "bpf/rewrite.h"
@@ -102,12 +103,12 @@ static __always_inline int refuse_packet(struct __sk_buff *skb, struct packet *p
 	return send_icmp(skb, p, egress, 0);
 }
 
+/* The packet becomes w->to and leaves. */
 static __always_inline int translate(struct __sk_buff *skb, struct workspace *w, int egress, int kind)
 {
 	struct packet *p = &w->packet;
 	int route;
 
-	reverse(&w->other, &w->to);
 	/* The reply of an endpoint on this node: already on its way to the client. */
 	if (egress && kind == FLOW_REVERSE)
 		return rewrite(skb, p, &w->to) ? TC_ACT_SHOT : NEXT;
@@ -149,6 +150,9 @@ static __always_inline int handle(struct __sk_buff *skb, int egress)
 		break;
 	case PARSED_ICMP_ERROR:
 		return translate_icmp_error(skb, p, &w->fib, egress);
+	case PARSED_LATER_FRAGMENT:
+		kind = recall_fragment(p, &w->to);
+		return kind ? translate(skb, w, egress, kind) : NEXT;
 	default:
 		return NEXT;
 	}
@@ -163,12 +167,17 @@ static __always_inline int handle(struct __sk_buff *skb, int egress)
 		touch(p, row);
 	} else {
 		verdict = new_flow(skb, w, egress);
+		if (verdict == NO_SERVICE && p->fragment)
+			forget_fragment(p);
 		if (verdict == NO_SERVICE)
 			return NEXT;
 		if (verdict != TRANSLATE)
 			return refuse_packet(skb, p, egress, verdict);
 	}
 	count(kind == FLOW_FORWARD ? COUNT_PACKET_FORWARD : COUNT_PACKET_REVERSE);
+	reverse(&w->other, &w->to);
+	if (p->fragment)
+		remember_fragment(p, &w->to, kind);
 	return translate(skb, w, egress, kind);
 }
 

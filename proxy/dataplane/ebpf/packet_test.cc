@@ -201,6 +201,17 @@ TEST_P(Packets, ARouterThatNeedsSmallerPacketsIsHeardByTheSender) {
   EXPECT_NE(route.find("mtu 1300"), route.npos) << route;
 }
 
+TEST_P(Packets, AFragmentedDatagramArrivesWhole) {
+  if (!GetParam().udp) return;
+  replace({web().node_port(30080).masquerade().endpoint(at(Place::FarPod), 8080)});
+  const std::string answer = world_.run(Place::Client, Cgroup::Outside, [&] {
+    Ask what{.to = at(Place::Node), .port = 30080, .udp = true};
+    what.payload_bytes = 5000;
+    return ask(what);
+  });
+  EXPECT_EQ(answer, cat("far ", seen(Place::Node)));
+}
+
 std::string name_of(const ::testing::TestParamInfo<Case>& info) {
   return cat(info.param.udp ? "Udp" : "Tcp", info.param.family == net::Family::V4 ? "4" : "6");
 }

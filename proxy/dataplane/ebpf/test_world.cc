@@ -111,9 +111,10 @@ std::string show(const SocketAddress& address, bool with_port) {
       ::close(client);
     }
     if ((fds[1].revents & POLLIN) != 0) {
-      char buffer[2048];
-      ::recvfrom(udp, buffer, sizeof buffer, 0, peer.get(), &peer.size);
-      const std::string answer = cat(name, " ", show(peer, false));
+      char buffer[8192];
+      const ssize_t got = ::recvfrom(udp, buffer, sizeof buffer, 0, peer.get(), &peer.size);
+      std::string answer = cat(name, " ", show(peer, false));
+      if (got > static_cast<ssize_t>(answer.size())) answer.resize(static_cast<std::size_t>(got), ' ');
       ::sendto(udp, answer.data(), answer.size(), 0, peer.get(), peer.size);
     }
   }
@@ -280,11 +281,12 @@ std::string ask(const Ask& what) {
       ::sendto(fd.get(), payload.data(), payload.size(), 0, connect ? nullptr : to.get(), connect ? 0 : to.size) < 0) {
     return failed("send");
   }
-  char buffer[2048];
+  char buffer[8192];
   SocketAddress peer;
   const ssize_t got = ::recvfrom(fd.get(), buffer, sizeof buffer, 0, peer.get(), &peer.size);
   if (got < 0) return failed("receive");
-  std::string answer(buffer, static_cast<std::size_t>(got));
+  if (what.udp && static_cast<std::size_t>(got) < what.payload_bytes) return "error: short answer";
+  const std::string answer(base::trim(std::string_view(buffer, static_cast<std::size_t>(got))));
   if (!what.show_peer) return answer;
   if (connect) {
     peer.size = sizeof peer.storage;

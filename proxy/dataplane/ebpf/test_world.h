@@ -33,7 +33,8 @@ class World {
   std::string run(Place place, Cgroup cgroup, const std::function<std::string()>& work) const;
   // Runs a shell command there; throws with its output when it fails.
   std::string shell(Place place, const std::string& command) const;
-  // A server that answers each TCP connection and each datagram with "<name> <client address>"; until the end.
+  // A server that answers each TCP connection and each datagram with "<name> <client address>", datagrams
+  // with as many bytes as they have; until the end.
   void serve(Place place, std::uint16_t port, const std::string& name);
   void enter(Place place) const;  // the calling thread
 

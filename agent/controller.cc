@@ -60,7 +60,8 @@ void Controller::count_event(kube::Kind kind, std::uint64_t n) {
   }
 }
 
-// kube-proxy measures only changes made while it was running, each trigger once (contract section 5.1).
+// kube-proxy measures only changes made while it was running, each trigger once (kubernetes v1.36
+// pkg/proxy/endpointschangetracker.go).
 void Controller::note_trigger(const kube::EndpointSlice& slice) {
   if (slice.last_change_trigger_time.empty() || !first_sent_) return;
   const auto known = store_.slices().find(slice.meta.key);

@@ -1,8 +1,8 @@
 // ApiSource: Services, EndpointSlices, the own Node and ServiceCIDRs of an API server -> a Sink, kept up to date.
 //
-// Four reflectors over one HttpClient, with kube-proxy's selectors (contract section 1.1). Loop thread only; objects
-// are decoded on it as their bytes arrive. Errors never end it: they are counted, kept in status() and told to
-// on_error.
+// Four reflectors over one HttpClient, with kube-proxy's selectors (kubernetes v1.36 cmd/kube-proxy/app/server.go).
+// Loop thread only; objects are decoded on it as their bytes arrive. Errors never end it: they are counted, kept in
+// status() and told to on_error.
 #pragma once
 
 #include <functional>

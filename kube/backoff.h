@@ -1,5 +1,5 @@
-// Backoff: exponential delays with jitter, as client-go's reflector has them (contract section 10.1). Pure but for the
-// injected clock and random source.
+// Backoff: exponential delays with jitter, as client-go's reflector has them (k8s.io/client-go
+// tools/cache/reflector.go). Pure but for the injected clock and random source.
 #pragma once
 
 #include <algorithm>

@@ -3,8 +3,8 @@
 // Strict is for manifests, which no API server has validated: unknown enum values, bad addresses, out-of-range ports
 // and misspelt fields are errors that name line, field path, value and what is allowed. Lenient is for what an API
 // server sent: what kube-proxy would skip (blank or invalid addresses, unknown protocols) is dropped, leading zeros are
-// read as decimal (contract section 1.3); values of the wrong type are errors in both. Unknown fields are ignored in
-// both. Pure; one pass over the tree.
+// read as decimal (kubernetes v1.36 pkg/proxy/serviceport.go); values of the wrong type are errors in both. Unknown
+// fields are ignored in both. Pure; one pass over the tree.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Metadata, EndpointSlice, Endpoints, Node, ServiceCIDR; contract section 1.4.
+// Metadata, EndpointSlice, Endpoints, Node, ServiceCIDR; rules of kubernetes v1.36 pkg/proxy/endpointslicecache.go.
 #include "kube/decode_kinds.h"
 
 #include <algorithm>

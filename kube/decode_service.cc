@@ -1,4 +1,4 @@
-// Service, from spec and status; contract section 1.3.
+// Service, from spec and status; rules of kubernetes v1.36 pkg/proxy/serviceport.go.
 #include <algorithm>
 
 #include "base/strings.h"

@@ -142,10 +142,10 @@ using Object = std::variant<Service, EndpointSlice, Node, ServiceCidr>;
 Kind kind_of(const Object& object);
 const Meta& meta_of(const Object& object);
 
-// Whether kube-proxy's watch selectors let the object through (contract section 1.1): no Service with
-// kServiceProxyNameLabel, no headless Service, no slice with kHeadlessLabel. The one place of this rule is the sources:
-// the API server applies the same selectors, the manifest source calls this. An object that stops being selected is
-// erased from the Sink.
+// Whether kube-proxy's watch selectors let the object through (kubernetes v1.36 cmd/kube-proxy/app/server.go): no
+// Service with kServiceProxyNameLabel, no headless Service, no slice with kHeadlessLabel. The one place of this rule is
+// the sources: the API server applies the same selectors, the manifest source calls this. An object that stops being
+// selected is erased from the Sink.
 bool selected(const Object& object);
 
 }  // namespace fairlead::kube

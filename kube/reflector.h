@@ -1,4 +1,5 @@
-// Reflector: the list-and-watch state machine of one resource type (contract section 10.1), without any I/O.
+// Reflector: the list-and-watch state machine of one resource type (k8s.io/client-go tools/cache/reflector.go), without
+// any I/O.
 //
 // It is told what came back and answers with the next Step; objects go to the Sink as they come, and a complete set
 // replaces the old one at once. Until then, and while disconnected, the Sink keeps the last good state. Memory: during

@@ -141,18 +141,20 @@ EndpointCounts count(const std::vector<const kube::EndpointSlice*>& slices, cons
     }
   }
   std::sort(all.begin(), all.end(), [](const Seen& a, const Seen& b) { return a.address < b.address; });
-  EndpointCounts out;
+  // A dual-stack pod stands in a slice of each family and is one endpoint to people: the fuller family counts.
+  EndpointCounts v4, v6;
   for (std::size_t i = 0; i < all.size();) {
     Seen merged = all[i];
     for (++i; i < all.size() && all[i].address == merged.address; ++i) {
       merged.ready = merged.ready || all[i].ready;
       merged.local = merged.local || all[i].local;
     }
+    EndpointCounts& out = merged.address.is_v4() ? v4 : v6;
     out.total += 1;
     out.ready += merged.ready ? 1 : 0;
     out.local += merged.local ? 1 : 0;
   }
-  return out;
+  return {std::max(v4.local, v6.local), std::max(v4.ready, v6.ready), std::max(v4.total, v6.total)};
 }
 
 }  // namespace fairlead::proxy::model

@@ -1,5 +1,5 @@
-// endpoints: which endpoints a service port has, and which of them may be sent to (contract sections 1.4 and 1.5).
-// Pure; n log n in the endpoints of one service.
+// endpoints: which endpoints a service port has, and which of them may be sent to (kubernetes v1.36
+// pkg/proxy/topology.go). Pure; n log n in the endpoints of one service.
 #pragma once
 
 #include <string_view>
@@ -39,7 +39,7 @@ struct Selection {
 };
 Selection select(const std::vector<Candidate>& candidates, Wanted wanted, const NodeView& node);
 
-// Over all slices and families, by distinct address.
+// Over all slices, by distinct address; of a dual-stack service the fuller family, so that a pod counts once.
 EndpointCounts count(const std::vector<const kube::EndpointSlice*>& slices, const NodeView& node);
 
 }  // namespace fairlead::proxy::model

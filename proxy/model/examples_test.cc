@@ -57,7 +57,7 @@ TEST_F(Examples, WebHasTwoPodsPerNodeOnTwoNamedPortsInBothFamilies) {
   const ServiceState web = state({"default", "web"});
   EXPECT_EQ(ports(web), (std::vector<std::string>{"IPv4 http TCP to 6", "IPv4 admin TCP to 6", "IPv6 http TCP to 6",
                                                   "IPv6 admin TCP to 6"}));
-  EXPECT_EQ(web.counts, (EndpointCounts{4, 12, 12}));
+  EXPECT_EQ(web.counts, (EndpointCounts{2, 6, 6}));
   ASSERT_FALSE(web.ports.empty());
   EXPECT_EQ(web.ports[0].frontends.size(), 2U);
   EXPECT_EQ(web.ports[0].frontends[1].port, 30080);

@@ -13,8 +13,8 @@ bool yields_nothing(const kube::Service& service) {
   return service.headless || service.type == kube::ServiceType::ExternalName || service.cluster_ips.empty();
 }
 
-// The service's address in `family`, which is also what makes it exist in that family (contract section 1.3). Without
-// ipFamilies (an API server before dual-stack) only clusterIP, the first, counts.
+// The service's address in `family`, which is also what makes it exist in that family (kubernetes v1.36
+// pkg/proxy/serviceport.go). Without ipFamilies (an API server before dual-stack) only clusterIP, the first, counts.
 std::optional<net::Ip> cluster_ip(const kube::Service& service, net::Family family) {
   const auto& families = service.ip_families;
   if (!families.empty() && std::find(families.begin(), families.end(), family) == families.end()) return std::nullopt;
@@ -31,20 +31,20 @@ Pool internal_pool(const kube::Service& service) {
   return service.internal_traffic_policy == kube::TrafficPolicy::Local ? Pool::Local : Pool::Cluster;
 }
 
-// KEP-1436 and contract section 1.6, externalTrafficPolicy: Local is served as Cluster until a Frontend can express its
+// KEP-1436, externalTrafficPolicy: Local is served as Cluster until a Frontend can express its
 // short-circuit, by which clients in the cluster reach the cluster set. Nothing is lost but the client's address.
 Pool external_pool(const kube::Service&) { return Pool::Cluster; }
 
-// Contract section 2.1: whoever reaches a service from outside may have a route back only through this node.
+// docs/adr/0004: whoever reaches a service from outside may have a route back only through this node.
 bool masquerades(FrontendKind kind) { return kind != FrontendKind::ClusterIp; }
 
-// Contract section 1.6: refused when nobody in the cluster could answer, silence when only this node cannot.
+// KEP-2086: refused when nobody in the cluster could answer, silence when only this node cannot.
 WhenEmpty when_empty(Pool pool, bool any_endpoint) {
   return pool == Pool::Local && any_endpoint ? WhenEmpty::Drop : WhenEmpty::Reject;
 }
 
 // Every address and port that leads to this service port in one family. Two roles of one address and port are one
-// frontend, by the order of FrontendKind. (Contract sections 1.3 and 1.8: source ranges of load balancer addresses, and
+// frontend, by the order of FrontendKind. (Source ranges of load balancer addresses, and
 // session affinity, will be further members of Frontend and PortState, filled in here and in resolve_port.)
 std::vector<Frontend> frontends_of(const kube::Service& service, const kube::ServicePort& port,
                                    const net::Ip& cluster_ip) {

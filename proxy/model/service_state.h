@@ -55,7 +55,7 @@ struct PortState {
   }
 };
 
-// Endpoints by distinct address over all ports, for people.
+// Endpoints by distinct address over all ports, for people; a pod of a dual-stack service counts once.
 struct EndpointCounts {
   std::uint32_t local = 0;  // ready and on this node
   std::uint32_t ready = 0;

@@ -110,14 +110,19 @@ def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
 
 
 def footprint() -> set[str]:
-    """What tests could leave behind on this machine."""
-    netns = {f"namespace {p.name}" for p in pathlib.Path("/run/netns").glob("*")}
-    mounts = {f"mount {line.split()[1]}" for line in pathlib.Path("/proc/mounts").read_text().splitlines()}
-    unified = pathlib.Path("/sys/fs/cgroup/unified")
-    groups = {f"cgroup {p}" for p in (unified if unified.is_dir() else pathlib.Path("/sys/fs/cgroup")).glob("*")
-              if p.is_dir() and "fairlead" in p.name or p.name.startswith("fl")}
-    links = {f"link {p.name}" for p in pathlib.Path("/sys/class/net").glob("*")}
-    return netns | mounts | groups | links
+    """What tests could leave behind on this machine. What a living testbed or demo ("fl-<pid>-<n>") holds is its own."""
+    def foreign(name: str) -> bool:
+        owner = re.search(r"fl-(\d+)-", name)
+        return owner is not None and pathlib.Path("/proc", owner[1]).exists()
+
+    def listed(kind: str, folder: str) -> set[str]:
+        return {f"{kind} {path.name}" for path in pathlib.Path(folder).glob("*") if not foreign(path.name)}
+
+    mounts = {line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines()}
+    unified = "/sys/fs/cgroup/unified" if pathlib.Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup"
+    groups = {item for item in listed("cgroup", unified) if pathlib.Path(unified, item.split(" ", 1)[1]).is_dir()}
+    return (listed("namespace", "/run/netns") | listed("link", "/sys/class/net") | groups
+            | {f"mount {path}" for path in mounts if not foreign(path)})
 
 
 def main() -> int:

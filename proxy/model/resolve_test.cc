@@ -119,7 +119,7 @@ TEST(Resolve, DualStackIsOnePortPerFamilyEachWithItsOwnSlices) {
   EXPECT_EQ(state.ports[1].frontends,
             (std::vector<Frontend>{cluster_ip("fd00:10:96::1"), from_outside(FrontendKind::NodePort, Ip(), 30080)}));
   EXPECT_EQ(state.ports[1].cluster_endpoints, (std::vector<Endpoint>{{ip("fd00:10:244:1::10"), kTarget, false}}));
-  EXPECT_EQ(state.counts, (EndpointCounts{0, 2, 2}));
+  EXPECT_EQ(state.counts, (EndpointCounts{0, 1, 1}));
 }
 
 TEST(Resolve, TheFamiliesOfTheServiceDecideNotTheirOrder) {

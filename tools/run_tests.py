@@ -89,7 +89,12 @@ def last_started(output: str) -> str | None:
 
 def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
     found: list[Job] = []
-    only = ["--gtest_filter=" + (wanted if "*" in wanted else f"*{wanted}*")] if wanted else []
+
+    def only(binary: pathlib.Path) -> list[str]:
+        if not wanted or wanted in binary.name:
+            return []
+        return ["--gtest_filter=" + (wanted if "*" in wanted else f"*{wanted}*")]
+
     # A sanitizer's report is a failure, also in a program that a test starts.
     sanitizers = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
                   "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
@@ -99,9 +104,9 @@ def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
         for shard in range(shards):
             name = f"{binary.name} {shard + 1}/{shards}" if shards > 1 else binary.name
             split = {"GTEST_TOTAL_SHARDS": str(shards), "GTEST_SHARD_INDEX": str(shard)}
-            found.append(Job(name, [str(binary.resolve()), *only], {**sanitizers, **split}))
+            found.append(Job(name, [str(binary.resolve()), *only(binary)], {**sanitizers, **split}))
     for binary in sorted((build / "tests" / "unit").glob("*_tests")):
-        found.append(Job(binary.name, [str(binary.resolve()), *only], sanitizers))
+        found.append(Job(binary.name, [str(binary.resolve()), *only(binary)], sanitizers))
     if not wanted:
         found.append(Job("floors", ["tools/check_floors.py"], {}, gtest=False))
         found.append(Job("docs", ["tools/check_docs.py"], {}, gtest=False))
@@ -129,7 +134,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
-    parser.add_argument("filter", nargs="?", default="", help="run the tests whose name contains this")
+    parser.add_argument("filter", nargs="?", default="", help="only tests, or test programs, whose name contains this")
     arguments = parser.parse_args()
 
     before = footprint()

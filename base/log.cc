@@ -13,7 +13,7 @@ struct Sink {
   std::shared_ptr<spdlog::logger> logger =
       std::make_shared<spdlog::logger>("fairlead", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   Format format = Format::Text;
-  Sink() { logger->set_pattern("ts=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v", spdlog::pattern_time_type::utc); }
+  Sink() { logger->set_pattern("ts=%Y-%m-%dT%H:%M:%S.%eZ %v", spdlog::pattern_time_type::utc); }
 };
 
 Sink& sink() {
@@ -29,6 +29,11 @@ spdlog::level::level_enum to_spdlog(Level level) {
     case Level::Error: return spdlog::level::err;
   }
   return spdlog::level::info;
+}
+
+std::string_view name_of(Level level) {
+  constexpr std::string_view kNames[] = {"debug", "info", "warn", "error"};
+  return kNames[static_cast<std::size_t>(level)];
 }
 
 void append_quoted(std::string& out, std::string_view text) {
@@ -66,7 +71,7 @@ void configure(Level minimum, Format format) {
   sink().format = format;
   sink().logger->set_level(to_spdlog(minimum));
   if (format == Format::Json) {
-    sink().logger->set_pattern("{\"ts\":\"%Y-%m-%dT%H:%M:%S.%eZ\",\"level\":\"%l\",%v}",
+    sink().logger->set_pattern("{\"ts\":\"%Y-%m-%dT%H:%M:%S.%eZ\",%v}",
                                spdlog::pattern_time_type::utc);
   }
 }
@@ -75,7 +80,8 @@ void write(Level level, std::string_view message, Fields fields) {
   Sink& out = sink();
   if (!out.logger->should_log(to_spdlog(level))) return;
   const bool json = out.format == Format::Json;
-  std::string line(json ? "\"msg\":" : "msg=");
+  std::string line(json ? "\"level\":\"" : "level=");
+  line.append(name_of(level)).append(json ? "\",\"msg\":" : " msg=");
   append_quoted(line, message);
   for (const auto& [key, value] : fields) {
     if (json) {

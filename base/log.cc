@@ -71,8 +71,7 @@ void configure(Level minimum, Format format) {
   sink().format = format;
   sink().logger->set_level(to_spdlog(minimum));
   if (format == Format::Json) {
-    sink().logger->set_pattern("{\"ts\":\"%Y-%m-%dT%H:%M:%S.%eZ\",%v}",
-                               spdlog::pattern_time_type::utc);
+    sink().logger->set_pattern("{\"ts\":\"%Y-%m-%dT%H:%M:%S.%eZ\",%v}", spdlog::pattern_time_type::utc);
   }
 }
 

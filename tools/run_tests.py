@@ -107,7 +107,10 @@ def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
             found.append(Job(name, [str(binary.resolve()), *only(binary)], {**sanitizers, **split}))
     for binary in sorted((build / "tests" / "unit").glob("*_tests")):
         found.append(Job(binary.name, [str(binary.resolve()), *only(binary)], sanitizers))
+    demo = str((build / "bin" / "fairlead-demo").resolve())
     if not wanted:
+        found.append(Job("demo", [demo], sanitizers, gtest=False))
+        found.append(Job("demo --api", [demo, "--api"], sanitizers, gtest=False))
         found.append(Job("floors", ["tools/check_floors.py"], {}, gtest=False))
         found.append(Job("docs", ["tools/check_docs.py"], {}, gtest=False))
         found.append(Job("shell", ["shellcheck", "dev", ".ci/run"], {}, gtest=False))

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <iostream>
 
 #include "base/file.h"
 #include "base/strings.h"
@@ -39,14 +38,14 @@ Result<std::unique_ptr<AgentDriver>> AgentDriver::create(Testbed& testbed, const
   return driver;
 }
 
-AgentDriver::~AgentDriver() {
+Status AgentDriver::stop() {
   for (auto& agent : agents_) {
-    if (agent->running() && !agent->terminate()) agent->kill();
-    const auto output = agent->command("cleanup");
-    if (!output || output->exit_code != 0) {
-      std::cerr << "cleanup of node" << agent->node() << ": " << (output ? output->err : output.error().message());
-    }
+    TRY(agent->terminate());
+    const base::ProcessOutput output = TRY(agent->command("cleanup"));
+    if (output.exit_code != 0) return Error(cat("cleanup of node", agent->node(), ": ", output.out, output.err));
   }
+  agents_.clear();
+  return {};
 }
 
 // One file holds all, so that every agent sees one batch of changes: its generation counts up by one.

@@ -20,18 +20,20 @@ class Driver {
   virtual Status apply(std::vector<base::Value> objects) = 0;
   // For a failed test: logs and state.
   virtual std::string diagnosis() = 0;
+  // Ends it and takes everything back out of the nodes. An Error when that went wrong. Once.
+  virtual Status stop() = 0;
 };
 
 class AgentDriver final : public Driver {
  public:
   // Starts an agent on every node and waits until each has synced.
   static Result<std::unique_ptr<AgentDriver>> create(Testbed& testbed, const std::string& dataplane);
-  ~AgentDriver() override;  // stops the agents and runs `cleanup` on each node
+  // Without stop(), agents are killed by the destructor of their processes and nothing is cleaned up.
 
   Status apply(std::vector<base::Value> objects) override;
-  void abandon() { agents_.clear(); }  // kills the agents and cleans nothing up; nothing may be called after it
   Status write(std::vector<base::Value> objects);  // as apply(), not waiting
   std::string diagnosis() override;
+  Status stop() override;  // SIGTERM, then `cleanup` on each node
   AgentProcess& agent(unsigned node) { return *agents_[node - 1]; }
   std::size_t agents() const { return agents_.size(); }
 

@@ -1,7 +1,5 @@
 #include "tests/datapath/in_process_driver.h"
 
-#include <iostream>
-
 #include "base/strings.h"
 #include "kube/decode.h"
 #include "kube/store.h"
@@ -33,15 +31,20 @@ class InProcessDriver final : public Driver {
  public:
   explicit InProcessDriver(Testbed& testbed) : testbed_(testbed) {}
 
+  // Dataplanes belong to the namespace they were opened in.
   ~InProcessDriver() override {
     for (NodeDataplane& node : nodes_) {
-      const Status removed = testbed_.run_in(node.name, [&] {
-        Status result = node.dataplane->remove();
+      const auto close = [&]() -> Status {
         node.dataplane.reset();
-        return result;
-      });
-      if (!removed) std::cerr << node.name << ": " << removed.error().message() << "\n";
+        return {};
+      };
+      (void)testbed_.run_in(node.name, close).has_value();
     }
+  }
+
+  Status stop() override {
+    for (NodeDataplane& node : nodes_) TRY(testbed_.run_in(node.name, [&] { return node.dataplane->remove(); }));
+    return {};
   }
 
   Status open(const std::string& dataplane) {

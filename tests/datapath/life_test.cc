@@ -45,7 +45,7 @@ class LifeTest : public testing::TestWithParam<std::string> {
 
   void TearDown() override {
     if (HasFailure() && driver_) std::cout << driver_->diagnosis() << std::endl;
-    if (driver_) driver_->abandon();  // what it left in the namespaces goes with them
+    driver_.reset();  // what it left in the namespaces goes with them
   }
 
   AgentProcess& agent() { return driver_->agent(1); }

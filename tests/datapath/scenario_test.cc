@@ -31,7 +31,7 @@ class Cluster {
   Status use(const std::string& dataplane) {
     if (!testbed_) TRY(build());
     if (driver_ && dataplane_ == dataplane) return {};
-    driver_.reset();
+    TRY(stop_driver());
     dataplane_ = dataplane;
     const char* chosen = std::getenv("FAIRLEAD_TEST_DRIVER");
     if (chosen != nullptr && std::string_view(chosen) == "in-process") {
@@ -44,12 +44,18 @@ class Cluster {
   Testbed& testbed() { return *testbed_; }
   Driver& driver() { return *driver_; }
   unsigned take_number() { return next_number_++; }
-  void remove() {
-    driver_.reset();
+  Status remove() {
+    Status stopped = stop_driver();
     testbed_.reset();
+    return stopped;
   }
 
  private:
+  Status stop_driver() {
+    const std::unique_ptr<Driver> driver = std::move(driver_);
+    return driver ? driver->stop() : Status();
+  }
+
   Status build() {
     auto testbed = TRY(Testbed::create());
     for (const Place* pod : testbed->pods()) TRY(testbed->serve(pod->name, pod_listeners(kernel_has_sctp())));
@@ -73,7 +79,7 @@ class Cluster {
 class ClusterEnvironment final : public testing::Environment {
  public:
   explicit ClusterEnvironment(std::shared_ptr<Cluster> cluster) : cluster_(std::move(cluster)) {}
-  void TearDown() override { cluster_->remove(); }
+  void TearDown() override { EXPECT_OK(cluster_->remove()); }
 
  private:
   std::shared_ptr<Cluster> cluster_;

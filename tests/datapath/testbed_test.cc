@@ -147,7 +147,8 @@ TEST_F(TestbedTest, ProcessesStandInTheCgroupOfTheirNodeOrOutside) {
       return text && base::trim(*text) == "sleep";
     });
     const auto text = base::read_file(cat("/proc/", process->pid(), "/cgroup"));
-    for (const auto line : base::split(text ? *text : "", '\n')) {
+    if (!text) return text.error().message();
+    for (const auto line : base::split(*text, '\n')) {
       if (line.substr(0, 3) == "0::") last = line.substr(3);
     }
     return last;

@@ -72,8 +72,9 @@ Resource resource_of(Kind kind, const std::string& node_name) {
 }
 
 std::string request_path(const Resource& resource, const ListRequest& request) {
-  return Query(resource)
-      .add("resourceVersion", request.resource_version)
+  Query query(resource);
+  if (request.not_older) query.add("resourceVersionMatch", "NotOlderThan");
+  return query.add("resourceVersion", request.resource_version)
       .add("limit", request.limit == 0 ? std::string() : cat(request.limit))
       .add("continue", request.continue_token)
       .text();

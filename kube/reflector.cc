@@ -42,6 +42,7 @@ std::string_view to_string(ReflectorState state) {
     case ReflectorState::InitialEvents: return "initial events";
     case ReflectorState::Listing: return "listing";
     case ReflectorState::Watching: return "watching";
+    case ReflectorState::Checking: return "checking";
     case ReflectorState::Waiting: return "waiting";
     case ReflectorState::Unserved: return "not served";
   }
@@ -61,7 +62,14 @@ Reflector::Reflector(Kind kind, ReflectorOptions options, Select select, Sink& s
 
 Step Reflector::start() { return cycle(); }
 
-Step Reflector::on_timer() { return next_ == Next::Rewatch ? rewatch() : cycle(); }
+Step Reflector::on_timer() {
+  switch (next_) {
+    case Next::Rewatch: return rewatch();
+    case Next::Check: return check();
+    case Next::Cycle: break;
+  }
+  return cycle();
+}
 
 Step Reflector::sent(ReflectorState state, Step step) {
   status_.state = state;
@@ -96,6 +104,20 @@ Step Reflector::list_page(std::string continue_token) {
   return ListRequest{.resource_version = status_.resource_version.empty() ? "0" : status_.resource_version,
                      .limit = 0,
                      .continue_token = {}};
+}
+
+// The server behind a cut connection may have come back with an older history (etcd restored from a backup). To a watch
+// from the future it says nothing at all (kubernetes v1.36 staging/src/k8s.io/apiserver/pkg/storage/cacher/
+// cache_watcher.go drops what is not newer), so one object is listed first: that fails, or its list tells the version.
+Step Reflector::check() {
+  return sent(
+      ReflectorState::Checking,
+      ListRequest{.resource_version = status_.resource_version, .limit = 1, .continue_token = {}, .not_older = true});
+}
+
+Step Reflector::history_replaced(const std::string& resource_version) {
+  return cycle_from_newest(Error(cat("resourceVersion went back from ", status_.resource_version, " to ",
+                                     resource_version, ": the server's history is another one")));
 }
 
 Step Reflector::rewatch() {
@@ -137,10 +159,13 @@ Step Reflector::unserved() {
 }
 
 void Reflector::on_item(Object object) {
-  if (select_(object)) collected_.push_back(std::move(object));
+  if (status_.state == ReflectorState::Listing && select_(object)) collected_.push_back(std::move(object));
 }
 
 Step Reflector::on_list_end(ListMeta meta) {
+  if (status_.state == ReflectorState::Checking) {
+    return went_back(meta.resource_version) ? history_replaced(meta.resource_version) : rewatch();
+  }
   if (continue_token_.empty()) list_version_ = meta.resource_version;
   if (!meta.continue_token.empty()) return list_page(std::move(meta.continue_token));
   if (list_version_.empty()) return on_garbage(Error("a list without a resourceVersion"));
@@ -188,8 +213,7 @@ Step Reflector::on_event(WatchEvent event) {
   // Of an object that only stopped being selected, some servers send the version before.
   const bool comparable = event.type != WatchType::Deleted;
   if (comparable && went_back(event.resource_version)) {
-    return cycle_from_newest(Error(cat("resourceVersion went back from ", status_.resource_version, " to ",
-                                       event.resource_version, ": the server's history is another one")));
+    return history_replaced(event.resource_version);
   }
   seen(event.resource_version);
   if (event.type == WatchType::Bookmark || !event.object) return Proceed{};
@@ -263,15 +287,17 @@ Step Reflector::on_refused(const ApiStatus& status, std::optional<std::chrono::s
     without_watch_list_ = true;
     return cycle();
   }
-  const bool was_watching = status_.state == ReflectorState::Watching;
+  Next next = Next::Cycle;
+  if (may_pass(status) && status_.state == ReflectorState::Watching) next = Next::Rewatch;
+  if (may_pass(status) && status_.state == ReflectorState::Checking) next = Next::Check;
   failed(error);
-  return wait(was_watching && may_pass(status) ? Next::Rewatch : Next::Cycle, retry_after);
+  return wait(next, retry_after);
 }
 
 Step Reflector::on_disconnected(const Error& error) {
-  const bool was_watching = status_.state == ReflectorState::Watching;
+  const bool was_synced = status_.state == ReflectorState::Watching || status_.state == ReflectorState::Checking;
   failed(error);
-  return wait(was_watching ? Next::Rewatch : Next::Cycle);
+  return wait(was_synced ? Next::Check : Next::Cycle);
 }
 
 Step Reflector::on_stalled(const Error& error) {

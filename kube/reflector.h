@@ -43,6 +43,7 @@ struct ListRequest {
   std::string resource_version;  // "": the newest, by quorum; "0": whatever the API server has cached
   int limit = 0;                 // 0: none
   std::string continue_token;
+  bool not_older = false;  // fails when the API server has not reached resource_version
   bool operator==(const ListRequest&) const = default;
 };
 struct WatchRequest {
@@ -62,6 +63,7 @@ enum class ReflectorState : std::uint8_t {
   InitialEvents,  // a watch that begins with everything there is
   Listing,
   Watching,
+  Checking,  // after a cut: has the server's history still got our resource version?
   Waiting,   // backing off
   Unserved,  // the cluster has no such resource; asked again from time to time
 };
@@ -108,11 +110,13 @@ class Reflector {
   const ReflectorStatus& status() const { return status_; }
 
  private:
-  enum class Next : std::uint8_t { Cycle, Rewatch };
+  enum class Next : std::uint8_t { Cycle, Rewatch, Check };
 
   Step cycle();  // gets a complete set
   Step list_page(std::string continue_token);
   Step rewatch();  // goes on from the last resource version
+  Step check();
+  Step history_replaced(const std::string& resource_version);
   Step wait(Next next, std::optional<std::chrono::seconds> retry_after = std::nullopt);
   Step cycle_from_newest(const Error& error);
   Step unserved();

@@ -89,6 +89,7 @@ class ReflectorTest : public testing::Test {
   double chance = 0;
 };
 
+const Step kCheckFrom12 = ListRequest{.resource_version = "12", .limit = 1, .continue_token = {}, .not_older = true};
 const Step kInitialWatch = WatchRequest{.resource_version = "", .initial_events = true, .timeout = 300s};
 Step watch_from(const std::string& version) {
   return WatchRequest{.resource_version = version, .initial_events = false, .timeout = 300s};
@@ -225,7 +226,33 @@ TEST_F(ReflectorTest, ACutWatchBacksOffAndGoesOnFromWhereItWas) {
   Reflector reflector = synced();
   (void)reflector.on_event(event(WatchType::Modified, "a", "12"));
   EXPECT_EQ(reflector.on_disconnected(Error("connection reset")), Step(Wait{800ms}));
-  EXPECT_EQ(reflector.on_timer(), watch_from("12"));
+  EXPECT_EQ(reflector.on_timer(), kCheckFrom12);
+  EXPECT_EQ(reflector.on_list_end({.resource_version = "14", .continue_token = "more"}), watch_from("12"));
+  EXPECT_EQ(sink.take(), (Calls{"upsert a:80"}));
+}
+
+TEST_F(ReflectorTest, AServerThatComesBackWithAnOlderHistoryIsReadAnew) {
+  for (const bool says_so : {false, true}) {
+    Reflector reflector = synced();
+    (void)reflector.on_event(event(WatchType::Modified, "a", "12"));
+    (void)reflector.on_disconnected(Error("connection reset"));
+    EXPECT_EQ(reflector.on_timer(), kCheckFrom12);
+    EXPECT_EQ(says_so ? reflector.on_refused(too_large(), std::nullopt)
+                      : reflector.on_list_end({.resource_version = "11", .continue_token = {}}),
+              kInitialWatch);
+    EXPECT_EQ(sink.take(), (Calls{"upsert a:80"}));
+  }
+}
+
+TEST_F(ReflectorTest, ACheckThatFailsIsMadeAgain) {
+  Reflector reflector = synced();
+  (void)reflector.on_event(event(WatchType::Modified, "a", "12"));
+  (void)reflector.on_disconnected(Error("connection reset"));
+  (void)reflector.on_timer();
+  EXPECT_EQ(reflector.on_disconnected(Error("connection refused")), Step(Wait{1600ms}));
+  EXPECT_EQ(reflector.on_timer(), kCheckFrom12);
+  EXPECT_EQ(reflector.on_refused(refusal(503), std::nullopt), Step(Wait{3200ms}));
+  EXPECT_EQ(reflector.on_timer(), kCheckFrom12);
 }
 
 TEST_F(ReflectorTest, WhileDisconnectedTheLastStateStays) {
@@ -238,7 +265,7 @@ TEST_F(ReflectorTest, WhileDisconnectedTheLastStateStays) {
   EXPECT_EQ(sink.take(), Calls{});
   EXPECT_TRUE(reflector.status().synced);
   EXPECT_EQ(reflector.status().state, ReflectorState::Waiting);
-  EXPECT_EQ(reflector.status().last_error, "Service, watching: connection refused");
+  EXPECT_EQ(reflector.status().last_error, "Service, checking: connection refused");
 }
 
 TEST_F(ReflectorTest, BackOffDoublesToItsCapAndStartsAnewAfterTwoQuietMinutes) {

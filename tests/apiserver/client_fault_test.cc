@@ -217,6 +217,16 @@ TEST(Client, ARestartWithAHigherEpochIsARelist) {
   EXPECT_EQ(agent.status(Kind::Service).relists, 1u);
 }
 
+TEST(Client, ARestartWithALowerEpochIsNoticedThoughTheWatchWouldBeSilent) {
+  const auto server = small_cluster();
+  Agent agent(*server, {});
+  ASSERT_TRUE(agent.wait_until_watching());
+  server->restart(10);
+  server->erase(Resource::Services, {.ns = "ns-1", .name = "svc-1"});
+  ASSERT_TRUE(agent.wait_for([&] { return !agent.has_service("ns-1", "svc-1"); }));
+  ASSERT_TRUE(follows_changes(*server, agent, "later"));
+}
+
 TEST(Client, AVersionThatGoesBackIsAnotherHistoryAndARelist) {
   const auto server = small_cluster();
   ASSERT_TRUE(server->set_faults({.lower_versions = true}));

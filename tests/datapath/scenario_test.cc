@@ -43,6 +43,7 @@ class Cluster {
   }
   Testbed& testbed() { return *testbed_; }
   Driver& driver() { return *driver_; }
+  void give_up_driver() { driver_.reset(); }  // the next scenario begins with a new one
   unsigned take_number() { return next_number_++; }
   Status remove() {
     Status stopped = stop_driver();
@@ -100,7 +101,8 @@ class ScenarioTest : public testing::Test {
       for (const Check& check : scenario_.phases[i].expect) run(check);
     }
     if (HasFailure()) std::cout << cluster_->driver().diagnosis() << std::endl;
-    ASSERT_OK(cluster_->driver().apply({}));
+    services_.clear();
+    ASSERT_OK(put_in_force({}));
   }
 
  private:
@@ -128,7 +130,9 @@ class ScenarioTest : public testing::Test {
         objects.push_back(std::move(object));
       }
     }
-    return cluster_->driver().apply(std::move(objects));
+    Status applied = cluster_->driver().apply(std::move(objects));
+    if (!applied) cluster_->give_up_driver();
+    return applied;
   }
 
   Target target_of(const To& to) const {

@@ -114,9 +114,6 @@ class ScenarioTest : public testing::Test {
     if (scenario_.needs == Needs::SctpPortChange) {
       return "eBPF gives SCTP no other port: it has no CRC32c over a packet (proxy/dataplane/ebpf/layout.md)";
     }
-    if (scenario_.needs == Needs::Fragments) {
-      return "eBPF translates only the first packet of a datagram (proxy/dataplane/ebpf/layout.md)";
-    }
     return "";
   }
 

@@ -201,8 +201,7 @@ std::vector<Scenario> external_scenarios() {
          .expect = {from("pod1b").to(cluster_ip()).of_bytes(kLargeDatagram).answered_by({"pod1a", "pod2a"})}}}},
       {"LargeDatagramsReachANodePort",
        {{.given = {service("web").with_port(udp()).as(Exposure::NodePort).with_endpoints({"pod1a", "pod2a"})},
-         .expect = {from("client").to(node_port(1)).of_bytes(kLargeDatagram).answered_by({"pod1a", "pod2a"})}}},
-       Needs::Fragments},
+         .expect = {from("client").to(node_port(1)).of_bytes(kLargeDatagram).answered_by({"pod1a", "pod2a"})}}}},
   };
 }
 

@@ -85,7 +85,6 @@ enum class Needs : std::uint8_t {
   IPv4,
   Sctp,            // sockets of it in the kernel
   SctpPortChange,  // and a dataplane that gives it another destination port
-  Fragments,       // a dataplane that translates packets after the first of a datagram
 };
 
 struct Scenario {

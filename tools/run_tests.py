@@ -97,7 +97,8 @@ def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
 
     # A sanitizer's report is a failure, also in a program that a test starts.
     sanitizers = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
-                  "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+                  "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:suppressions="
+                  + str(ROOT / "tests" / "datapath" / "tsan.supp"),
                   "FAIRLEAD_BUILD_DIR": str(build.resolve())}
     for binary in sorted((build / "tests" / "datapath").glob("*_tests")):
         shards = DATAPATH_SHARDS if binary.name == "datapath_tests" and not wanted else 1

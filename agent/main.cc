@@ -170,6 +170,7 @@ bool remove_state(const Options& options) {
   for (const std::string& path : {options.status_socket, lock_path(options.state_dir)}) {
     found = std::filesystem::remove(path, ignored) || found;
   }
+  std::filesystem::remove_all(last_good_root(options.state_dir), ignored);
   std::filesystem::remove(options.state_dir, ignored);  // fails when there is more in it
   return found;
 }

@@ -41,12 +41,17 @@ Result<std::unique_ptr<Source>> Source::open(base::Loop& loop, const base::Clock
   return source;
 }
 
+std::string last_good_root(const std::string& state_dir) { return state_dir + "/last-good"; }
+
 Status Source::open_manifests(base::Loop& loop, kube::Sink& sink, const Options& options) {
   kind_ = "manifests";
   where_ = options.manifests;
   kube::ManifestOptions manifest_options;
   manifest_options.directory = options.manifests;
   manifest_options.node_name = options.node_name;
+  std::string folder = options.manifests;  // another directory's files must not be taken for this one's
+  std::replace(folder.begin(), folder.end(), '/', '-');
+  manifest_options.last_good_directory = last_good_root(options.state_dir) + "/" + folder;
   manifest_options.on_error = [](const std::string& line) { log::error("cannot use a manifest", {{"err", line}}); };
   manifest_options.on_note = [](const std::string& line) { log::info("manifest", {{"note", line}}); };
   manifests_ = TRY(kube::ManifestSource::open(loop, sink, std::move(manifest_options)));

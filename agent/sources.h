@@ -15,6 +15,9 @@
 
 namespace fairlead::agent {
 
+// Where copies of good manifests are kept for the next start.
+std::string last_good_root(const std::string& state_dir);
+
 class Source {
  public:
   // An Error is a mistake in the options (no such directory, a bad kubeconfig). An API server that does not answer is

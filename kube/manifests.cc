@@ -76,6 +76,8 @@ Status ManifestSource::start() {
   inotify_ = base::Fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify_) return Error::from_errno("inotify_init1", errno);
   TRY(watch_directory());  // before the listing, so that nothing falls between
+  std::error_code made;
+  if (!options_.last_good_directory.empty()) std::filesystem::create_directories(options_.last_good_directory, made);
   apply_listing(TRY(list(options_.directory)), Emit::Nothing);
   for (const Kind kind : {Kind::Node, Kind::ServiceCidr, Kind::EndpointSlice, Kind::Service}) {
     sink_.replace(kind, set_.in_force(kind));
@@ -168,8 +170,10 @@ void ManifestSource::apply_listing(const Listing& listing, Emit emit) {
   std::erase_if(files_, [&](const auto& entry) {
     if (listing.count(entry.first) != 0) return false;
     take_over(entry.first, {}, emit);
+    forget(entry.first);
     return true;
   });
+  if (emit == Emit::Nothing) forget_all_but(listing);
   bool changing = false;
   for (const auto& [name, stamp] : listing) {
     File& file = files_[name];
@@ -212,14 +216,49 @@ void ManifestSource::read(const std::string& name, const Stamp& stamp, Emit emit
   if (!text) {
     file.read.reset();  // what it takes to open it may change without a change of the file
     if (text.error().errno_value() == ENOENT) return;  // gone since the listing; that is an event too
-    return file_failed(name, text.error().message());
+    file_failed(name, text.error().message());
+    if (emit == Emit::Nothing) recall(name);
+    return;
   }
   auto manifest = parse_manifest(name, *text);
-  if (!manifest) return file_failed(name, base::cat(path(name), ": ", manifest.error().message()));
+  if (!manifest) {
+    file_failed(name, base::cat(path(name), ": ", manifest.error().message()));
+    if (emit == Emit::Nothing) recall(name);
+    return;
+  }
   if (!file.error.empty()) options_.on_note(base::cat(path(name), ": is good again"));
   file.error.clear();
   for (const std::string& note : manifest->notes) options_.on_note(base::cat(path(name), ": ", note));
   take_over(name, std::move(manifest->objects), emit);
+  remember(name, *text);
+}
+
+void ManifestSource::remember(const std::string& name, std::string_view text) {
+  if (options_.last_good_directory.empty()) return;
+  const auto written = base::write_file_atomically(base::cat(options_.last_good_directory, "/", name), text, 0600);
+  if (!written) options_.on_note(base::cat("no copy of the last good ", name, ": ", written.error().message()));
+}
+
+void ManifestSource::forget(const std::string& name) {
+  if (!options_.last_good_directory.empty()) ::unlink(base::cat(options_.last_good_directory, "/", name).c_str());
+}
+
+// A file that went while nobody was looking has no last good state.
+void ManifestSource::forget_all_but(const Listing& listing) {
+  if (options_.last_good_directory.empty()) return;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.last_good_directory, ignored)) {
+    if (const std::string name = entry.path().filename(); listing.count(name) == 0) forget(name);
+  }
+}
+
+void ManifestSource::recall(const std::string& name) {
+  if (options_.last_good_directory.empty()) return;
+  const auto text = base::read_file(base::cat(options_.last_good_directory, "/", name), kLargestFile);
+  auto manifest = text ? parse_manifest(name, *text) : Result<DecodedManifest>(text.error());
+  if (!manifest) return;
+  options_.on_note(base::cat(path(name), ": its last good objects, from before the start, stay in force"));
+  take_over(name, std::move(manifest->objects), Emit::Nothing);
 }
 
 void ManifestSource::file_failed(const std::string& name, const std::string& message) {

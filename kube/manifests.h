@@ -34,6 +34,9 @@ struct ManifestOptions {
   std::function<void(const std::string&)> on_note = [](const std::string&) {};
   // A changed file that nobody closes is read when it has been still for so long.
   base::Duration settle = std::chrono::seconds(1);
+  // Where copies of good files are kept, so that a restart beside a bad file still has its last good objects. Made when
+  // missing; empty: none are kept.
+  std::string last_good_directory{};
   // How often to look for what inotify cannot tell: the directory was replaced, or came back.
   base::Duration directory_check = std::chrono::seconds(1);
 };
@@ -77,6 +80,10 @@ class ManifestSource {
   void directory_works();
 
   enum class Emit { Nothing, Changes };
+  void remember(const std::string& name, std::string_view text);
+  void forget(const std::string& name);
+  void forget_all_but(const Listing& listing);
+  void recall(const std::string& name);
   void apply_listing(const Listing& listing, Emit emit);
   bool must_read(const std::string& name, const Stamp& stamp, File* file) const;
   void read(const std::string& name, const Stamp& stamp, Emit emit);

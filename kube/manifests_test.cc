@@ -71,6 +71,7 @@ class Manifests : public ::testing::Test {
                                         .on_error = [this](const std::string& text) { errors_.push_back(text); },
                                         .on_note = [this](const std::string& text) { notes_.push_back(text); },
                                         .settle = settle_,
+                                        .last_good_directory = (root_ / "last-good").string(),
                                         .directory_check = 20ms});
     if (!source) return source.error();
     source_ = std::move(*source);
@@ -143,6 +144,28 @@ TEST_F(Manifests, AMissingDirectoryIsAClearError) {
   std::ofstream(root_ / "file") << "";
   directory_ = root_ / "file";
   EXPECT_EQ(open().error().message(), "manifest directory: " + directory_.string() + ": Not a directory");
+}
+
+TEST_F(Manifests, ARestartBesideABadFileStillHasItsLastGoodObjects) {
+  write("a.yaml", service("a", 1));
+  write("gone.yaml", service("gone", 1));
+  ASSERT_TRUE(open());
+  write("a.yaml", service("a", 2));
+  ASSERT_TRUE(eventually([&] { return port("a") == 2; }));
+  source_.reset();
+  write("a.yaml", service("a", 70000));
+  fs::remove(path("gone.yaml"));
+  store_ = Store();
+  ASSERT_TRUE(open());
+  EXPECT_EQ(port("a"), 2);
+  ASSERT_EQ(source_->errors().size(), 1U);
+  EXPECT_NE(source_->errors()[0].message.find("70000 is not a port (1-65535)"), std::string::npos);
+
+  source_.reset();
+  write("gone.yaml", "not: [read");
+  store_ = Store();
+  ASSERT_TRUE(open());
+  EXPECT_EQ(port("gone"), 0) << "it was deleted in between";
 }
 
 TEST_F(Manifests, CreatedChangedRenamedAndDeletedFilesAreNoticed) {

@@ -9,7 +9,7 @@
 
 static __always_inline struct addr16 from_v4(__be32 v4)
 {
-	struct addr16 addr = { { 0, 0, bpf_htonl(0xffff), v4 } };
+	struct addr16 addr = {{0, 0, bpf_htonl(0xffff), v4}};
 
 	return addr;
 }

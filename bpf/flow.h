@@ -10,7 +10,7 @@
 enum {
 	PORT_TRIES = 16,
 	FIRST_PORT = 1024,
-	IDLE_SYN = 60,      /* a SYN on a flow as quiet as this begins another one: its client has forgotten the old */
+	IDLE_SYN = 60,	     /* a SYN on a flow as quiet as this begins another one: its client has forgotten the old */
 	IDLE_DATAGRAM = 120, /* nf_conntrack_udp_timeout_stream has the same */
 	TCP_LISTEN_STATE = 10,
 };

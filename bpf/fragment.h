@@ -6,7 +6,9 @@
 #include "bpf/flow.h"
 #include "bpf/packet.h"
 
-enum { FRAGMENT_SECONDS = 30 /* net.ipv4.ipfrag_time */ };
+enum {
+	FRAGMENT_SECONDS = 30 /* net.ipv4.ipfrag_time */
+};
 
 static __always_inline void fragment_key(const struct packet *p, struct fragment_key *key)
 {

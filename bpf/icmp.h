@@ -9,7 +9,9 @@
 #include "bpf/flow.h"
 #include "bpf/rewrite.h"
 
-enum { ICMP_SIZE = 8 };
+enum {
+	ICMP_SIZE = 8
+};
 
 struct quote {
 	struct flow_key key; /* of the row: the quoted tuple, reversed */
@@ -57,12 +59,12 @@ static __always_inline int parse_quote(struct __sk_buff *skb, const struct packe
 static __always_inline int rewrite_quote(struct __sk_buff *skb, const struct packet *p, const struct quote *q,
 					 const struct flow_key *other)
 {
-	struct address_pair from = { q->key.dst, q->key.src }, to = { other->src, other->dst };
-	struct port_pair ports = { other->sport, other->dport };
+	struct address_pair from = {q->key.dst, q->key.src}, to = {other->src, other->dst};
+	struct port_pair ports = {other->sport, other->dport};
 	__s64 diff;
 
 	if (p->v4) {
-		__be32 old[2] = { from.src.words[3], from.dst.words[3] }, new[2] = { to.src.words[3], to.dst.words[3] };
+		__be32 old[2] = {from.src.words[3], from.dst.words[3]}, new[2] = {to.src.words[3], to.dst.words[3]};
 
 		diff = bpf_csum_diff(old, sizeof(old), new, sizeof(new), 0);
 		if (bpf_l3_csum_replace(skb, q->l3 + 10, 0, diff, 0) ||

@@ -13,7 +13,8 @@
 
 #ifdef __cplusplus
 #define FAIRLEAD_LAYOUT(what) static_assert(what, #what)
-namespace fairlead::bpf {
+namespace fairlead::bpf
+{
 #else
 #define FAIRLEAD_LAYOUT(what) _Static_assert(what, #what)
 #endif
@@ -45,16 +46,18 @@ enum {
 /* The key stands in the value because a hash element may be recycled under a reader: see bpf/service.h. */
 struct frontend {
 	struct frontend_key key;
-	__u32 base;       /* first slot of the extent */
-	__u32 count;      /* slots of the extent; 0: no endpoints */
+	__u32 base;	  /* first slot of the extent */
+	__u32 count;	  /* slots of the extent; 0: no endpoints */
 	__u32 generation; /* of the extent: every slot in it carries the same number; 0 when count is 0 */
-	__u32 flags;      /* FRONTEND_* */
+	__u32 flags;	  /* FRONTEND_* */
 };
 FAIRLEAD_LAYOUT(sizeof(struct frontend) == 36);
 FAIRLEAD_LAYOUT(__builtin_offsetof(struct frontend, key) == 0);
 FAIRLEAD_LAYOUT(__builtin_offsetof(struct frontend, base) == 20);
 
-enum { SLOT_LOCAL = 1 /* the endpoint runs on this node */ };
+enum {
+	SLOT_LOCAL = 1 /* the endpoint runs on this node */
+};
 
 /* Map "slots": one endpoint. Its generation is written with it and never 0 in a published extent. */
 struct slot {
@@ -158,7 +161,7 @@ FAIRLEAD_LAYOUT(sizeof(struct build) == 16);
 enum counter {
 	COUNT_SOCK_TRANSLATED, /* connect and sendmsg */
 	COUNT_SOCK_REJECTED,
-	COUNT_RETRIED,  /* a reader met a row in change and looked again */
+	COUNT_RETRIED,	/* a reader met a row in change and looked again */
 	COUNT_GIVEN_UP, /* four times in a row */
 	COUNT_FLOW_CREATED,
 	COUNT_FLOW_RESTORED, /* one row of two had been evicted */
@@ -169,7 +172,7 @@ enum counter {
 	COUNT_PACKET_DROPPED, /* frontend without endpoints that wants silence */
 	COUNT_ICMP_TRANSLATED,
 	COUNT_SCTP_PORT, /* SCTP would need a port change, which needs a CRC over the packet */
-	COUNT_FAILED,    /* a helper failed in the middle of a rewrite, the packet was dropped */
+	COUNT_FAILED,	 /* a helper failed in the middle of a rewrite, the packet was dropped */
 	COUNTERS
 };
 

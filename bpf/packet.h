@@ -42,7 +42,7 @@ enum {
 
 struct packet {
 	struct flow_key key;
-	__u32 l4; /* offset of the transport header */
+	__u32 l4;  /* offset of the transport header */
 	__be32 id; /* of the datagram, when it comes in fragments */
 	__u8 fragment;
 	__u8 v4;
@@ -158,14 +158,14 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		if (!p->v4 || bpf_skb_load_bytes(skb, p->l4, header, 1))
 			return PARSED_OTHER;
 		return header[0] == ICMP_DEST_UNREACH || header[0] == ICMP_TIME_EXCEEDED ||
-				       header[0] == ICMP_PARAMETERPROB ?
-			       PARSED_ICMP_ERROR :
-			       PARSED_OTHER;
+				       header[0] == ICMP_PARAMETERPROB
+			       ? PARSED_ICMP_ERROR
+			       : PARSED_OTHER;
 	case IPPROTO_ICMPV6:
 		if (p->v4 || bpf_skb_load_bytes(skb, p->l4, header, 1))
 			return PARSED_OTHER;
-		return header[0] >= ICMPV6_DEST_UNREACH && header[0] <= ICMPV6_PARAMPROB ? PARSED_ICMP_ERROR :
-											   PARSED_OTHER;
+		return header[0] >= ICMPV6_DEST_UNREACH && header[0] <= ICMPV6_PARAMPROB ? PARSED_ICMP_ERROR
+											 : PARSED_OTHER;
 	default:
 		return PARSED_OTHER;
 	}

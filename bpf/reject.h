@@ -5,7 +5,10 @@
 
 #include "bpf/rewrite.h"
 
-enum { ANSWER_TTL = 64, INNER_MAX = sizeof(struct ipv6hdr) + sizeof(struct tcphdr) };
+enum {
+	ANSWER_TTL = 64,
+	INNER_MAX = sizeof(struct ipv6hdr) + sizeof(struct tcphdr)
+};
 
 struct icmp_answer {
 	__u8 type;
@@ -83,7 +86,7 @@ static __always_inline int make_icmp4(struct __sk_buff *skb, const struct packet
 		struct iphdr ip;
 		struct icmp_answer icmp;
 	} out = {
-		.ip = { .version = 4, .ihl = 5, .ttl = ANSWER_TTL, .protocol = IPPROTO_ICMP },
+		.ip = {.version = 4, .ihl = 5, .ttl = ANSWER_TTL, .protocol = IPPROTO_ICMP},
 		.icmp = icmp,
 	};
 	__s64 sum;
@@ -106,10 +109,10 @@ static __always_inline int make_icmp6(struct __sk_buff *skb, const struct packet
 		struct ipv6hdr ip;
 		struct icmp_answer icmp;
 	} out = {
-		.ip = { .version = 6, .hop_limit = ANSWER_TTL, .nexthdr = IPPROTO_ICMPV6 },
+		.ip = {.version = 6, .hop_limit = ANSWER_TTL, .nexthdr = IPPROTO_ICMPV6},
 		.icmp = icmp,
 	};
-	__be32 pseudo[2] = { bpf_htonl(sizeof(out.icmp) + size), bpf_htonl(IPPROTO_ICMPV6) };
+	__be32 pseudo[2] = {bpf_htonl(sizeof(out.icmp) + size), bpf_htonl(IPPROTO_ICMPV6)};
 	__s64 sum;
 
 	out.ip.payload_len = bpf_htons((__u16)(sizeof(out.icmp) + size));

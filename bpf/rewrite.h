@@ -10,7 +10,7 @@
 #include "bpf/map_defs.h"
 #include "bpf/packet.h"
 
-#define AF_INET 2
+#define AF_INET	 2
 #define AF_INET6 10
 
 enum {
@@ -65,13 +65,13 @@ static __always_inline __u32 l4_checksum(__u8 proto, __u64 *flags)
 static __always_inline int set_addresses(struct __sk_buff *skb, const struct packet *p, const struct addr16 *src,
 					 const struct addr16 *dst)
 {
-	struct address_pair from = { p->key.src, p->key.dst }, to = { *src, *dst };
+	struct address_pair from = {p->key.src, p->key.dst}, to = {*src, *dst};
 	__u64 flags;
 	__u32 offset = l4_checksum(p->key.proto, &flags);
 	__s64 diff;
 
 	if (p->v4) {
-		__be32 old[2] = { from.src.words[3], from.dst.words[3] }, new[2] = { to.src.words[3], to.dst.words[3] };
+		__be32 old[2] = {from.src.words[3], from.dst.words[3]}, new[2] = {to.src.words[3], to.dst.words[3]};
 
 		diff = bpf_csum_diff(old, sizeof(old), new, sizeof(new), 0);
 		if (offset && bpf_l4_csum_replace(skb, p->l4 + offset, 0, diff, flags | BPF_F_PSEUDO_HDR))
@@ -88,7 +88,7 @@ static __always_inline int set_addresses(struct __sk_buff *skb, const struct pac
 
 static __always_inline int set_ports(struct __sk_buff *skb, const struct packet *p, __be16 sport, __be16 dport)
 {
-	struct port_pair to = { sport, dport };
+	struct port_pair to = {sport, dport};
 	__u64 flags;
 	__u32 offset = l4_checksum(p->key.proto, &flags);
 
@@ -155,7 +155,7 @@ static __always_inline int has_way_out(int route)
  */
 static __always_inline int send_out(const struct bpf_fib_lookup *fib, int egress)
 {
-	struct bpf_redir_neigh next = { .nh_family = fib->family };
+	struct bpf_redir_neigh next = {.nh_family = fib->family};
 
 	if (egress)
 		return bpf_redirect_neigh(fib->ifindex, 0, 0, 0);

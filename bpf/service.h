@@ -16,7 +16,10 @@
 
 #define barrier() asm volatile("" ::: "memory")
 
-enum { READER_TRIES = 4, SCAN_LIMIT = 4096 };
+enum {
+	READER_TRIES = 4,
+	SCAN_LIMIT = 4096
+};
 
 enum verdict {
 	NO_SERVICE,
@@ -35,7 +38,11 @@ struct selection {
 	struct sock_sent_entry sticky; /* frontend_port 0: none */
 };
 
-enum { ROW_ABSENT, ROW_FOUND, ROW_RECYCLED };
+enum {
+	ROW_ABSENT,
+	ROW_FOUND,
+	ROW_RECYCLED
+};
 
 static __always_inline int read_row(const struct frontend_key *key, struct frontend *out)
 {

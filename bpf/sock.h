@@ -11,7 +11,10 @@
 
 #include "bpf/service.h"
 
-enum { REFUSE = 0, PROCEED = 1 };
+enum {
+	REFUSE = 0,
+	PROCEED = 1
+};
 
 static __always_inline struct addr16 user_v6(const struct bpf_sock_addr *ctx)
 {

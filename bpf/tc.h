@@ -17,7 +17,9 @@
 /* tc_index of a packet of the node's own that went through us and was redirected: it meets the egress of another
  * interface next. Nobody but the dsmark qdisc, gone since Linux 6.3, used the field.
  */
-enum { SEEN_AT_EGRESS = 0xfa1e };
+enum {
+	SEEN_AT_EGRESS = 0xfa1e
+};
 
 /* What does not fit on the stack. Both hooks run with bottom halves off, one at a time on a CPU. */
 struct workspace {
@@ -65,8 +67,8 @@ static __noinline int new_flow(struct __sk_buff *skb, struct workspace *w, int e
 	struct selection s = {};
 	int verdict, masquerade;
 
-	/* A TCP packet in mid-flow without a flow belongs to somebody else: a socket of the node, or connection tracking
-	 * that was there before us.
+	/* A TCP packet in mid-flow without a flow belongs to somebody else: a socket of the node, or connection
+	 * tracking that was there before us.
 	 */
 	if (p->key.proto == IPPROTO_TCP && !p->syn)
 		return NO_SERVICE;
@@ -85,8 +87,7 @@ static __noinline int new_flow(struct __sk_buff *skb, struct workspace *w, int e
 	/* An endpoint in the node's own namespace must see the client: a packet from outside with the node's source
 	 * address would be a martian there.
 	 */
-	masquerade = !egress &&
-		     (s.row.flags & FRONTEND_MASQUERADE || same_addr(&s.endpoint.addr, &p->key.src)) &&
+	masquerade = !egress && (s.row.flags & FRONTEND_MASQUERADE || same_addr(&s.endpoint.addr, &p->key.src)) &&
 		     !bpf_map_lookup_elem(&node_addresses, &s.endpoint.addr);
 	return begin_flow(skb, p, &s, masquerade, &w->row, &w->other) ? GIVE_UP : TRANSLATE;
 }
@@ -186,8 +187,8 @@ int tc_ingress(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 
-	/* A tagged frame is seen again on the VLAN's own interface. A bridge port also takes frames for the bridge's MAC
-	 * and for its neighbours; anywhere else they are none of ours.
+	/* A tagged frame is seen again on the VLAN's own interface. A bridge port also takes frames for the bridge's
+	 * MAC and for its neighbours; anywhere else they are none of ours.
 	 */
 	if (skb->vlan_present)
 		return NEXT;

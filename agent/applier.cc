@@ -64,7 +64,8 @@ Outcome Applier::replace(Work work) {
   return outcome;
 }
 
-Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<ServiceState>> changed, Origin origin) {
+Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<ServiceState>>&& changed,
+                               Origin origin) {
   Outcome outcome;
   outcome.kind = kind;
   outcome.origin = std::move(origin);

@@ -48,7 +48,7 @@ class Applier {
   };
 
   Outcome replace(Work work);
-  Outcome apply_changes(Outcome::Kind kind, std::map<Key, std::optional<ServiceState>> changed, Origin origin);
+  Outcome apply_changes(Outcome::Kind kind, std::map<Key, std::optional<ServiceState>>&& changed, Origin origin);
   // `states` are those that were just tried; a failed service that is not among them was to be deleted.
   void note_failures(Outcome& outcome, const std::map<Key, unsigned>& attempts_before,
                      const std::vector<ServiceState>& states);

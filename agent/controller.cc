@@ -28,7 +28,7 @@ proxy::model::NodeView view_of(const std::string& name, const kube::Node* node) 
 
 }  // namespace
 
-Controller::Controller(Parts parts, std::string node_name)
+Controller::Controller(Parts parts, const std::string& node_name)
     : parts_(std::move(parts)), ledger_(parts_.clock), failure_log_(parts_.clock), view_(view_of(node_name, nullptr)) {}
 
 void Controller::upsert(kube::Object object) {

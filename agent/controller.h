@@ -32,7 +32,7 @@ class Controller final : public kube::Sink {
     Health& health;
     std::function<void(Work)> hand_over;
   };
-  Controller(Parts parts, std::string node_name);
+  Controller(Parts parts, const std::string& node_name);
 
   // From the source.
   void upsert(kube::Object object) override;

@@ -57,7 +57,7 @@ Result<std::optional<net::Ip>> decode_address(const Field& endpoint, AddressType
     first = false;
     out = TRY(item.ip());
     if (!out) return item.strict() ? item.not_a("an IPv4 or IPv6 address") : Status();
-    const Status fits = check_family(item, type, *out);
+    Status fits = check_family(item, type, *out);
     if (!fits && item.strict()) return fits;
     if (!fits) out.reset();
     return {};

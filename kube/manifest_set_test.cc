@@ -20,6 +20,7 @@ ManifestObject node(std::string name) {
 
 std::vector<Object> objects(std::vector<ManifestObject> list) {
   std::vector<Object> out;
+  out.reserve(list.size());
   for (ManifestObject& one : list) out.push_back(std::move(one.object));
   return out;
 }

@@ -99,7 +99,7 @@ Status ManifestSource::watch_directory() {
 }
 
 void ManifestSource::drain_events() {
-  alignas(inotify_event) std::array<char, 16 * 1024> buffer;
+  alignas(inotify_event) std::array<char, std::size_t{16} * 1024> buffer;
   while (true) {
     const ssize_t length = ::read(inotify_.get(), buffer.data(), buffer.size());
     if (length <= 0) break;

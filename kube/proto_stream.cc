@@ -109,7 +109,7 @@ Status ProtoListDecoder::step(std::string_view& rest) {
       take(rest, rest.size() - ahead.size());
       if (!whole) return {};
       state_ = State::Tag;
-      const Status done = payload_complete(*whole);
+      Status done = payload_complete(*whole);
       clear(buffer_);
       return done;
     }

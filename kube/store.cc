@@ -21,7 +21,7 @@ Key owner_of(const EndpointSlice& slice) { return {slice.meta.key.ns, slice.serv
 }  // namespace
 
 void Store::upsert(Object object) {
-  std::visit([this](auto&& value) { upsert_one(std::move(value)); }, std::move(object));
+  std::visit([this]<typename T>(T&& value) { upsert_one(std::forward<T>(value)); }, std::move(object));
 }
 
 void Store::upsert_one(Service service) {

@@ -10,7 +10,7 @@ struct Calls {
   std::vector<std::string> made;
 };
 
-Module module(Calls& calls, std::string name, Probe probe, bool has_traces = true) {
+Module module(Calls& calls, const std::string& name, const Probe& probe, bool has_traces = true) {
   return {.name = name,
           .probe =
               [&calls, name, probe](const Options&) {

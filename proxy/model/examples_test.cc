@@ -10,8 +10,6 @@
 namespace fairlead::proxy::model {
 namespace {
 
-using net::Family;
-
 class Examples : public ::testing::Test {
  protected:
   void SetUp() override {

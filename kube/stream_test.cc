@@ -367,7 +367,8 @@ TEST(Decoding, AWatchYieldsItsEventsInOrder) {
 TEST(Decoding, AReaderThatWantsNoMoreGetsNoMore) {
   for (const Body& body : watches()) {
     int events = 0;
-    const auto decoder = make_watch_decoder(body.encoding, body.kind, [&events](const WatchEvent&) { return ++events < 2; });
+    const auto decoder =
+        make_watch_decoder(body.encoding, body.kind, [&events](const WatchEvent&) { return ++events < 2; });
     EXPECT_TRUE(feed(*decoder, body.text, pieces_of(0)));
     EXPECT_EQ(events, 2);
   }

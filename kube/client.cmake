@@ -18,7 +18,8 @@ target_link_libraries(fairlead_kube_proto PUBLIC protobuf::libprotobuf-lite)
 fairlead_library(fairlead_kube_stream SOURCES json_stream.cc proto_decode.cc proto_stream.cc stream.cc
   LINK fairlead_kube_decode fairlead_kube_proto fairlead_kube_objects)
 
-fairlead_library(fairlead_kube_client SOURCES api_source.cc client_config.cc http.cc kubeconfig.cc reflector.cc token.cc
+fairlead_library(fairlead_kube_client
+  SOURCES api_source.cc client_config.cc http.cc keepalive.cc kubeconfig.cc reflector.cc token.cc
   LINK fairlead_kube_stream fairlead_kube_objects fairlead_loop)
 target_link_libraries(fairlead_kube_client PRIVATE CURL::libcurl)
 

@@ -2,12 +2,19 @@
 
 #include <algorithm>
 
+#include "base/file.h"
 #include "base/strings.h"
 #include "net/ip.h"
 
 namespace fairlead::kube {
 
 using base::cat;
+
+Result<std::string> read_pem(const Pem& pem) {
+  constexpr std::size_t kLargest = std::size_t{16} << 20;
+  if (!pem.data.empty()) return pem.data;
+  return base::read_file(pem.file, kLargest);
+}
 
 std::string ServerUrl::authority() const {
   return host.find(':') == host.npos ? cat(host, ":", port) : cat("[", host, "]:", port);
@@ -60,6 +67,14 @@ Result<ServerUrl> parse_server_url(std::string_view text) {
   if (authority.empty()) return wrong("the host is missing");
   url.host = authority;
   return url;
+}
+
+std::string without_credentials(std::string_view url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t begin = scheme == url.npos ? 0 : scheme + 3;
+  const std::size_t at = url.substr(0, url.find('/', begin)).rfind('@');
+  if (at == url.npos || at < begin) return std::string(url);
+  return cat(url.substr(0, begin), url.substr(at + 1));
 }
 
 }  // namespace fairlead::kube

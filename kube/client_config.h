@@ -18,6 +18,8 @@ struct Pem {
   bool operator==(const Pem&) const = default;
 };
 
+Result<std::string> read_pem(const Pem& pem);
+
 struct ClientConfig {
   std::string server;  // "https://host:port", perhaps with a path in front of the API's
   Pem ca;              // empty: the system's authorities
@@ -42,5 +44,8 @@ struct ServerUrl {
   bool operator==(const ServerUrl&) const = default;
 };
 Result<ServerUrl> parse_server_url(std::string_view text);
+
+// A proxy's URL as it may be shown: without "user:password@".
+std::string without_credentials(std::string_view url);
 
 }  // namespace fairlead::kube

@@ -1,8 +1,6 @@
 #include "kube/http.h"
 
 #include <curl/curl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -10,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/file.h"
 #include "base/strings.h"
+#include "kube/keepalive.h"
 #include "kube/token.h"
 
 namespace fairlead::kube {
@@ -24,18 +22,13 @@ long whole(base::Duration duration) {
   return std::max<long>(1, static_cast<long>(std::chrono::ceil<Unit>(duration).count()));
 }
 
-struct EasyDeleter {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+template <auto kFree>
+struct Deleter {
+  void operator()(auto* handle) const { kFree(handle); }
 };
-struct MultiDeleter {
-  void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
-};
-struct ListDeleter {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using Easy = std::unique_ptr<CURL, EasyDeleter>;
-using Multi = std::unique_ptr<CURLM, MultiDeleter>;
-using HeaderList = std::unique_ptr<curl_slist, ListDeleter>;
+using Easy = std::unique_ptr<CURL, Deleter<&curl_easy_cleanup>>;
+using Multi = std::unique_ptr<CURLM, Deleter<&curl_multi_cleanup>>;
+using HeaderList = std::unique_ptr<curl_slist, Deleter<&curl_slist_free_all>>;
 
 void append(HeaderList& list, const std::string& line) {
   if (curl_slist* longer = curl_slist_append(list.get(), line.c_str())) {
@@ -50,8 +43,8 @@ class Stream;
 // The kind of failure, and curl's detail where that does not name it ("error:0688...: EVP lib" of OpenSSL).
 std::string reason_of(CURLcode code, const std::string& detail) {
   const std::string kind = curl_easy_strerror(code);
-  if (detail.empty()) return kind;
-  return detail.find(kind) == detail.npos ? cat(kind, ": ", detail) : detail;
+  if (detail.find(kind) != detail.npos) return detail;
+  return cat(kind, detail.empty() ? "" : ": ", detail);
 }
 
 // A request that curl knows. Lives until its end has been told, or until it is dropped.
@@ -67,6 +60,7 @@ struct Transfer {
   bool head_done = false;
   bool added = false;             // curl's multi handle holds it
   bool sent = false;              // it has been added once
+  bool connected = false;         // it has had a connection to go out on
   std::optional<Status> outcome;  // set once it has ended
   bool dropped = false;
 };
@@ -102,7 +96,7 @@ class Client final : public HttpClient {
   static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*);
   static int on_timer(CURLM*, long delay_ms, void* self);
   static curl_socket_t open_socket(void* self, curlsocktype, curl_sockaddr* address);
-  static int tune_socket(void* self, curl_socket_t fd, curlsocktype);
+  static int on_connected(void* transfer, char*, char*, int, int);
   static std::size_t on_header(char* data, std::size_t, std::size_t size, void* transfer);
   static std::size_t on_body(char* data, std::size_t, std::size_t size, void* transfer);
 
@@ -117,6 +111,7 @@ class Client final : public HttpClient {
   void settle();
   void settle_soon();
   void collect_ended();
+  void add_waiting();
   void tell_ended();
   void watch_for_silence(base::Duration delay);
   void check_silence();
@@ -174,24 +169,18 @@ int Client::on_timer(CURLM*, long delay_ms, void* self) {
 
 // curl 7.88 opens sockets that a subprocess would inherit.
 curl_socket_t Client::open_socket(void* self, curlsocktype, curl_sockaddr* address) {
-  ++static_cast<Client*>(self)->counters_.connections;
-  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  auto* client = static_cast<Client*>(self);
+  ++client->counters_.connections;
+  const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  set_keep_alive(fd, client->options_.read_idle, client->options_.ping_timeout);
+  return fd;
 }
 
-// tcp(7): with TCP_USER_TIMEOUT an unanswered keep-alive probe, or data not acknowledged, ends the connection once that
-// much time has passed. One interval earlier than the ping would, so that the kernel's reason is the one reported.
-int Client::tune_socket(void* self, curl_socket_t fd, curlsocktype) {
-  const HttpOptions& options = static_cast<Client*>(self)->options_;
-  const int interval = static_cast<int>(whole<std::chrono::seconds>(options.ping_timeout / 3));
-  const auto limit = options.read_idle + options.ping_timeout * 2 / 3;
-  const auto limit_ms = static_cast<unsigned>(std::max<long>(whole<std::chrono::milliseconds>(limit), 1000));
-  const int idle = static_cast<int>(whole<std::chrono::seconds>(options.read_idle));
-  const int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms);
-  return CURL_SOCKOPT_OK;
+int Client::on_connected(void* user, char*, char*, int, int) {
+  auto* transfer = static_cast<Transfer*>(user);
+  transfer->connected = true;
+  transfer->client->settle_soon();  // whoever waits for this connection
+  return CURL_PREREQFUNC_OK;
 }
 
 std::size_t Client::on_header(char* data, std::size_t, std::size_t size, void* user) {
@@ -228,12 +217,11 @@ std::size_t Client::on_body(char* data, std::size_t, std::size_t size, void* use
 Status Client::open() {
   multi_.reset(curl_multi_init());
   if (!multi_) return Error("cannot create a curl handle");
-  CURLM* multi = multi_.get();
-  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &Client::on_socket);
-  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &Client::on_timer);
-  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &Client::on_socket);
+  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &Client::on_timer);
+  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
+  curl_multi_setopt(multi_.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
   return {};
 }
 
@@ -254,8 +242,7 @@ void set(const Transfer& transfer, CURLoption option, Value value) {
 
 Status set_pem(const Transfer& transfer, CURLoption option, const Pem& pem, std::string_view what) {
   if (pem.empty()) return {};
-  constexpr std::size_t kLargestPem = std::size_t{16} << 20;
-  const std::string text = pem.data.empty() ? TRY_CONTEXT(base::read_file(pem.file, kLargestPem), what) : pem.data;
+  const std::string text = TRY_CONTEXT(read_pem(pem), what);
   curl_blob blob{};
   blob.data = const_cast<char*>(text.data());  // curl copies it
   blob.len = text.size();
@@ -285,6 +272,7 @@ Status Client::set_identity(Transfer& transfer) {
 Status Client::set_target(Transfer& transfer, const Request& request) {
   const std::string target = cat(url_.tls ? "https://" : "http://", url_.authority());
   transfer.name = cat("GET ", target, url_.path, std::string_view(request.path).substr(0, request.path.find('?')));
+  if (!config_.proxy_url.empty()) transfer.name += cat(" through ", without_credentials(config_.proxy_url));
   std::string url = cat(target, url_.path, request.path);
   if (!config_.tls_server_name.empty() && url_.tls) {
     // curl takes the name for SNI and verification from the URL; CONNECT_TO leads it to the real address, and the Host
@@ -328,8 +316,8 @@ Status Client::prepare(Transfer& transfer, const Request& request) {
   set(transfer, CURLOPT_ERRORBUFFER, transfer.reason);
   set(transfer, CURLOPT_OPENSOCKETFUNCTION, &Client::open_socket);
   set(transfer, CURLOPT_OPENSOCKETDATA, this);
-  set(transfer, CURLOPT_SOCKOPTFUNCTION, &Client::tune_socket);
-  set(transfer, CURLOPT_SOCKOPTDATA, this);
+  set(transfer, CURLOPT_PREREQFUNCTION, &Client::on_connected);
+  set(transfer, CURLOPT_PREREQDATA, &transfer);
   set(transfer, CURLOPT_HEADERFUNCTION, &Client::on_header);
   set(transfer, CURLOPT_HEADERDATA, &transfer);
   set(transfer, CURLOPT_WRITEFUNCTION, &Client::on_body);
@@ -423,10 +411,19 @@ void Client::settle() {
   for (const auto& transfer : transfers_) {
     if (transfer->dropped) remove(*transfer);
   }
-  transfers_.erase(std::remove_if(transfers_.begin(), transfers_.end(), [](const auto& t) { return t->dropped; }),
-                   transfers_.end());
+  std::erase_if(transfers_, [](const auto& transfer) { return transfer->dropped; });
+  add_waiting();
+}
+
+// One at a time may make a connection; the others become streams of it. (curl 7.88's CURLOPT_PIPEWAIT alone does not
+// wait while a connection that takes no more streams, after a GOAWAY, is still known.)
+void Client::add_waiting() {
+  bool connecting = std::any_of(transfers_.begin(), transfers_.end(), [this](const auto& t) {
+    return t->added && !t->connected && !t->outcome && t.get() != ping_;
+  });
   for (const auto& transfer : transfers_) {
-    if (transfer->added || transfer->outcome) continue;
+    if (transfer->added || transfer->outcome || (connecting && transfer.get() != ping_)) continue;
+    connecting = connecting || transfer.get() != ping_;
     transfer->added = curl_multi_add_handle(multi_.get(), transfer->easy.get()) == CURLM_OK;
     transfer->sent = transfer->added;
     if (!transfer->added) transfer->outcome = Error(cat(transfer->name, ": curl cannot start it"));

@@ -4,8 +4,9 @@
 // more is read: the HTTP/2 and TCP windows hold the server back. A dead peer is noticed: when nothing has come for
 // read_idle while a response is awaited, a small GET goes over the same connection, and if nothing at all comes back
 // within ping_timeout every stream fails and the connection is never used again. TCP keep-alive and TCP_USER_TIMEOUT do
-// the same for a host that is gone. Over HTTP/1.1, which cannot multiplex, each stream has a connection of its own and
-// only TCP's own means apply. curl stays inside http.cc.
+// the same for a host that is gone, and alone watch over streams left on a connection after its GOAWAY. Over HTTP/1.1,
+// which cannot multiplex, each stream has a connection of its own and only TCP's own means apply. curl stays inside
+// http.cc.
 #pragma once
 
 #include <chrono>

@@ -163,6 +163,12 @@ TEST(ServerUrl, IsTakenApart) {
   }
 }
 
+TEST(ProxyUrl, IsShownWithoutItsCredentials) {
+  EXPECT_EQ(without_credentials("http://me:secret@h:3128"), "http://h:3128");
+  EXPECT_EQ(without_credentials("socks5://me:s@cret@h:1080/x@y"), "socks5://h:1080/x@y");
+  EXPECT_EQ(without_credentials("http://[::1]:3128/a@b"), "http://[::1]:3128/a@b");
+}
+
 PodEnvironment pod(const Folder& folder, std::map<std::string, std::string> variables) {
   return {.directory = folder.path(),
           .variable = [variables = std::move(variables)](const char* name) -> std::optional<std::string> {

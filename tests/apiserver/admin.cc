@@ -11,13 +11,15 @@ namespace {
 using base::cat;
 using base::Value;
 
-constexpr std::array<std::pair<std::string_view, Break>, 11> kBreaks{{{"cut-mid-frame", Break::CutMidFrame},
+constexpr std::array<std::pair<std::string_view, Break>, 13> kBreaks{{{"cut-mid-frame", Break::CutMidFrame},
                                                                       {"cut-mid-event", Break::CutMidEvent},
                                                                       {"garbage-frames", Break::GarbageFrames},
                                                                       {"garbage-events", Break::GarbageEvents},
                                                                       {"oversized-event", Break::OversizedEvent},
                                                                       {"unknown-event", Break::UnknownEvent},
                                                                       {"reset", Break::Reset},
+                                                                      {"go-away", Break::GoAway},
+                                                                      {"go-away-later", Break::GoAwayLater},
                                                                       {"end-watches", Break::EndWatches},
                                                                       {"expire-watches", Break::ExpireWatches},
                                                                       {"throttle-watches", Break::ThrottleWatches},

@@ -30,8 +30,8 @@ bool watching(const kube::ReflectorStatus& status) {
 
 Agent::Agent(TestApiServer& server, const AgentOptions& options) : server_(server), loop_(must(base::Loop::create())) {
   const std::string text = options.kubeconfig.empty() ? server.kubeconfig(options.identity) : options.kubeconfig;
-  http_ = must(
-      kube::HttpClient::create(*loop_, clock_, must(kube::parse_kubeconfig(text, "/test/kubeconfig")), options.http));
+  kube::ClientConfig config = options.config ? *options.config : must(kube::parse_kubeconfig(text, "/test/kubeconfig"));
+  http_ = must(kube::HttpClient::create(*loop_, clock_, std::move(config), options.http));
   kube::ApiSourceOptions source{
       .node_name = kNode,
       .encoding = options.encoding,

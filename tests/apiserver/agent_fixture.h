@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@ inline constexpr const char* kNode = "node-0";
 struct AgentOptions {
   kube::Encoding encoding = kube::Encoding::Protobuf;
   KubeconfigOptions identity = {};
-  std::string kubeconfig = {};  // instead of the one made from `identity`
+  std::string kubeconfig = {};                    // instead of the one made from `identity`
+  std::optional<kube::ClientConfig> config = {};  // instead of any kubeconfig
   kube::ReflectorOptions reflector = {};
   kube::HttpOptions http = {};
   base::Duration patience = std::chrono::seconds(60);

@@ -84,7 +84,42 @@ TEST(Client, ACutWatchGoesOnFromItsLastVersionWithoutARelist) {
     EXPECT_EQ(agent.relists(), 0u) << agent.last_errors();
     const auto lines = request_lines(*server, "services");
     EXPECT_EQ(lines.back(), cat("watch rv=", version, " 200"));
+    EXPECT_LE(server->stats().connections, 2u);
   }
+}
+
+TEST(Client, AGracefulGoAwayLeadsToANewConnectionThatGoesOnFromTheLastVersion) {
+  const auto server = small_cluster();
+  Agent agent(*server, {});
+  ASSERT_TRUE(agent.wait_until_watching());
+  const auto version = agent.status(Kind::Service).resource_version;
+  (void)agent.store().take_dirty();
+  server->break_now(Break::GoAway);
+  server->erase(Resource::Services, {.ns = "ns-1", .name = "svc-1"});
+  ASSERT_TRUE(follows_changes(*server, agent, "later"));
+  ASSERT_TRUE(agent.wait_until_watching());
+  EXPECT_EQ(agent.store().take_dirty().services,
+            (std::set<kube::Key>{{.ns = "ns-0", .name = "later"}, {.ns = "ns-1", .name = "svc-1"}}));
+  EXPECT_EQ(request_lines(*server, "services").back(), cat("watch rv=", version, " 200"));
+  EXPECT_EQ(agent.relists(), 0u) << agent.last_errors();
+  EXPECT_EQ(server->stats().connections, 2u);
+  EXPECT_EQ(server->stats().open_connections, 1u);
+}
+
+TEST(Client, AGoAwayLeavesRunningWatchesAloneAndOnlyTheNextRequestsGoElsewhere) {
+  const auto server = small_cluster();
+  Agent agent(*server, {});
+  ASSERT_TRUE(agent.wait_until_watching());
+  server->break_now(Break::GoAwayLater);
+  ASSERT_TRUE(follows_changes(*server, agent, "on-the-old-connection"));
+  EXPECT_EQ(server->stats().watches, 4u);
+  const auto version = agent.status(Kind::Service).resource_version;
+  server->break_now(Break::EndWatches);
+  ASSERT_TRUE(follows_changes(*server, agent, "on-the-new-connection"));
+  ASSERT_TRUE(agent.wait_until_watching());
+  EXPECT_EQ(request_lines(*server, "services").back(), cat("watch rv=", version, " 200"));
+  EXPECT_EQ(agent.relists(), 0u) << agent.last_errors();
+  EXPECT_EQ(server->stats().connections, 2u);
 }
 
 TEST(Client, BookmarksMoveTheVersionOnSoThatNothingExpires) {

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "tests/apiserver/agent_fixture.h"
+#include "tests/apiserver/connect_proxy.h"
 
 namespace fairlead::tests::apiserver {
 namespace {
@@ -170,6 +171,93 @@ TEST(Identity, ARotatedTokenFileIsReadAgain) {
   EXPECT_EQ(server->requests().back().headers.at("authorization"), "Bearer second");
   EXPECT_EQ(agent.errors(), 0u) << agent.last_errors();
   std::filesystem::remove(path);
+}
+
+// A service account's folder as kubelet makes it: token -> ..data/token, ..data -> a folder that a rotation replaces.
+class ServiceAccountFolder {
+ public:
+  ServiceAccountFolder(const std::string& ca_pem, const std::string& token) : ca_pem_(ca_pem) {
+    char name[] = "/tmp/fairlead-pod-XXXXXX";
+    path_ = ::mkdtemp(name);
+    rotate(token);
+    for (const char* file : {"token", "ca.crt"}) {
+      std::filesystem::create_symlink(std::filesystem::path("..data") / file, path_ / file);
+    }
+  }
+  ~ServiceAccountFolder() { std::filesystem::remove_all(path_); }
+  ServiceAccountFolder(const ServiceAccountFolder&) = delete;
+  ServiceAccountFolder& operator=(const ServiceAccountFolder&) = delete;
+
+  void rotate(const std::string& token) {
+    const auto next = path_ / cat("..", ++generation_);
+    std::filesystem::create_directory(next);
+    EXPECT_TRUE(base::write_file_atomically(next / "ca.crt", ca_pem_));
+    EXPECT_TRUE(base::write_file_atomically(next / "token", token));
+    // Tokens are rotated hours apart.
+    const auto written = std::filesystem::file_time_type::clock::now() + std::chrono::hours(generation_ - 2);
+    std::filesystem::last_write_time(next / "token", written);
+    std::filesystem::create_directory_symlink(next.filename(), path_ / "..data_tmp");
+    std::filesystem::rename(path_ / "..data_tmp", path_ / "..data");
+    if (generation_ > 1) std::filesystem::remove_all(path_ / cat("..", generation_ - 1));
+  }
+  std::string path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  std::string ca_pem_;
+  int generation_ = 0;
+};
+
+TEST(Identity, APodIsLetInByItsServiceAccountAndFollowsItsRotation) {
+  const auto server = small_cluster({.tokens = {"first"}});
+  ServiceAccountFolder folder(server->pki().ca_pem, "first\n");
+  const auto config = kube::in_cluster_config(
+      {.directory = folder.path(), .variable = [&](const char* name) -> std::optional<std::string> {
+         if (name == std::string_view("KUBERNETES_SERVICE_HOST")) return "127.0.0.1";
+         if (name == std::string_view("KUBERNETES_SERVICE_PORT")) return std::to_string(server->port());
+         return std::nullopt;
+       }});
+  ASSERT_TRUE(config) << config.error().message();
+  Agent agent(*server, {.config = *config});
+  ASSERT_TRUE(agent.wait_until_watching());
+  EXPECT_EQ(server->requests().back().headers.at("authorization"), "Bearer first");
+  server->set_tokens({"second"});
+  folder.rotate("second\n");
+  server->break_now(Break::EndWatches);
+  ASSERT_TRUE(agent.wait_for([&] { return server->stats().watches == 8 && server->stats().open_watches == 4; }));
+  EXPECT_EQ(server->requests().back().headers.at("authorization"), "Bearer second");
+  ASSERT_TRUE(server->set_endpoints("ns-0", "svc-0", {{.address = "10.1.0.1"}}));
+  EXPECT_TRUE(agent.wait_for([&] { return agent.endpoints_of("ns-0", "svc-0") == 1; }));
+  EXPECT_EQ(agent.errors(), 0u) << agent.last_errors();
+}
+
+TEST(Proxy, EverythingArrivesThroughOneTunnelToTheServer) {
+  const auto server = small_cluster({.tokens = {"sesame"}});
+  const auto proxy = ConnectProxy::start();
+  ASSERT_TRUE(proxy) << proxy.error().message();
+  Agent agent(*server, {.identity = {.token = "sesame", .proxy_url = (*proxy)->url()}});
+  ASSERT_TRUE(agent.wait_until_watching());
+  EXPECT_EQ(agent.store().services().size(), 2u);
+  EXPECT_EQ(agent.endpoints_of("ns-1", "svc-1"), 3u);
+  ASSERT_TRUE(server->set_endpoints("ns-0", "svc-0", {{.address = "10.1.0.1"}}));
+  ASSERT_TRUE(agent.wait_for([&] { return agent.endpoints_of("ns-0", "svc-0") == 1; }));
+  EXPECT_EQ((*proxy)->requests(), std::vector<std::string>{cat("CONNECT 127.0.0.1:", server->port(), " HTTP/1.1")});
+  EXPECT_EQ(server->stats().connections, 1u);
+  EXPECT_EQ(agent.errors(), 0u) << agent.last_errors();
+}
+
+TEST(Proxy, OneThatRefusesIsNamedInTheErrorWithoutItsPassword) {
+  const auto server = small_cluster();
+  const auto proxy = ConnectProxy::start("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nnever");
+  ASSERT_TRUE(proxy) << proxy.error().message();
+  const std::string address = (*proxy)->url().substr(std::string_view("http://").size());
+  Agent agent(*server, {.identity = {.proxy_url = cat("http://me:secret@", address)}});
+  ASSERT_TRUE(agent.wait_for([&] { return agent.errors() >= 4; }));
+  EXPECT_EQ(agent.status(Kind::Service).last_error,
+            cat("Service, initial events: GET ", server->url(), "/api/v1/services through ", (*proxy)->url(),
+                ": Failure when receiving data from the peer: CONNECT tunnel failed, response 403"));
+  EXPECT_FALSE(agent.has_complained("secret"));
+  EXPECT_EQ(server->stats().connections, 0u);
 }
 
 TEST(Identity, TheServerIsVerifiedAgainstTheAuthorityAndTheNameAskedFor) {

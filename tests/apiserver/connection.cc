@@ -313,6 +313,14 @@ void Connection::reset() {
   close();
 }
 
+void Connection::go_away(bool end_streams) {
+  if (closed_) return;
+  const std::int32_t last = nghttp2_session_get_last_proc_stream_id(session_.get());
+  nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, nullptr, 0);
+  for (auto& [id, stream] : streams_) stream->ended = stream->ended || end_streams;
+  resume_all();
+}
+
 void Connection::close() {
   if (std::exchange(closed_, true)) return;
   watch_.reset();

@@ -51,6 +51,9 @@ class Connection {
   void write_garbage();  // bytes that are no HTTP/2
   void reset();          // RST
 
+  // GOAWAY: no new stream is taken, and the connection closes once the last one has ended, perhaps now.
+  void go_away(bool end_streams);
+
   void close();  // FIN; on_closed follows
 
  private:

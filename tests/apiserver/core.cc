@@ -131,6 +131,10 @@ void Core::break_now(Break what) {
     for (auto& [id, connection] : connections_) connection->write_garbage();
     return;
   }
+  if (what == Break::GoAway || what == Break::GoAwayLater) {
+    for (auto& [id, connection] : connections_) connection->go_away(what == Break::GoAway);
+    return;
+  }
   api_.for_each_watch([&](const Api::Watch& watch) { break_watch(what, watch); });
 }
 
@@ -153,6 +157,8 @@ void Core::break_watch(Break what, const Api::Watch& watch) {
     case Break::ExpireWatches: return error(expired("1", cluster_.version()));
     case Break::ThrottleWatches: return error(too_many_requests(faults().retry_after_seconds));
     case Break::FailWatches: return error({.code = 500, .reason = "InternalError", .message = "injected by the test"});
+    case Break::GoAway:
+    case Break::GoAwayLater:
     case Break::Reset:
     case Break::GarbageFrames: return;  // whole connections: break_now
   }

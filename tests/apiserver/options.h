@@ -61,6 +61,8 @@ enum class Break {
   OversizedEvent,   // an event that announces 4 GiB (protobuf) or never ends its string (JSON)
   UnknownEvent,     // a well-formed event of a type nobody knows
   Reset,            // RST on every connection
+  GoAway,           // GOAWAY, all streams end in order, then close: as an API server that is being replaced
+  GoAwayLater,      // GOAWAY, the streams go on: as --goaway-chance of a real API server rebalances its clients
   EndWatches,       // orderly end of every watch, as at timeoutSeconds
   ExpireWatches,    // ERROR event 410 on every watch
   ThrottleWatches,  // ERROR event 429 on every watch

@@ -79,7 +79,7 @@ std::string TestApiServer::kubeconfig(const KubeconfigOptions& options) const {
   }
   return cat("apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters:\n- name: test\n  cluster:\n",
              line("    ", "server", url_text), line("    ", "certificate-authority-data", ca),
-             line("    ", "tls-server-name", options.server_name),
+             line("    ", "tls-server-name", options.server_name), line("    ", "proxy-url", options.proxy_url),
              "users:\n- name: test\n  user:", user.empty() ? " {}\n" : "\n", user,
              "contexts:\n- name: test\n  context:\n    cluster: test\n    user: test\n");
 }

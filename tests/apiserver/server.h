@@ -30,6 +30,7 @@ struct KubeconfigOptions {
   std::string server_name = {};  // tls-server-name
   std::string host = {};         // instead of the listen address, for example "localhost"
   std::string ca_pem = {};       // instead of the server's own CA
+  std::string proxy_url = {};
 };
 
 class TestApiServer {

@@ -55,7 +55,7 @@ Result<MemoryRun> run_from_memory(const std::string& dataplane_name, const Clust
   std::vector<double> milliseconds;
   std::uint64_t writes = 0;
   for (unsigned i = 0; i < changes; ++i) {
-    const kube::Object& original = slices[(i / 2 * 7919) % slices.size()];
+    const kube::Object& original = slices[(std::size_t{i / 2} * 7919) % slices.size()];
     kube::EndpointSlice changed = with_change(original, i % 2 == 0);
     const std::uint64_t before = monotonic_ns();
     store.upsert(std::move(changed));

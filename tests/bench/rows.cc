@@ -70,7 +70,7 @@ Status write_json(const std::string& path, const std::vector<Row>& rows) {
 }
 
 double quantile(std::vector<double>& samples, double q) {
-  const auto index = static_cast<std::ptrdiff_t>(q * static_cast<double>(samples.size() - 1) + 0.5);
+  const auto index = static_cast<std::ptrdiff_t>(std::lround(q * static_cast<double>(samples.size() - 1)));
   std::nth_element(samples.begin(), samples.begin() + index, samples.end());
   return samples[static_cast<std::size_t>(index)];
 }

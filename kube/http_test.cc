@@ -278,6 +278,31 @@ TEST_F(Http2Test, StreamsShareOneConnection) {
   EXPECT_EQ(http->counters().connections, 1u);
 }
 
+TEST_F(Http2Test, ARequestDroppedWhileItConnectsHoldsNobodyUp) {
+  const auto api = start();
+  ASSERT_TRUE(api->set_faults({.hang = true}));
+  const auto http = client(config_for(*api));
+  auto first = get(*http, "/livez");
+  const auto second = get(*http, "/livez");
+  ASSERT_TRUE(wait_until([&] { return http->counters().connections == 1; }));
+  first.reset();
+  ASSERT_TRUE(wait_until([&] { return http->counters().connections == 2; }));
+  ASSERT_TRUE(api->set_faults({}));
+  ASSERT_TRUE(wait_until([&] { return second->end.has_value(); }));
+  EXPECT_EQ(second->body, "ok");
+}
+
+TEST_F(Http2Test, AFailureToConnectIsToldToEveryoneInTurn) {
+  const auto api = start();
+  ASSERT_TRUE(api->set_faults({.refuse = true}));
+  const auto http = client(config_for(*api));
+  const auto first = get(*http, "/livez");
+  const auto second = get(*http, "/livez");
+  ASSERT_TRUE(wait_until([&] { return first->end && second->end; }));
+  EXPECT_NE(*first->end, "");
+  EXPECT_NE(*second->end, "");
+}
+
 TEST_F(Http2Test, APeerThatAnswersThePingIsAliveHoweverQuietItsStreamsAre) {
   const auto api = start();
   const auto http = client(config_for(*api), curious());

@@ -270,7 +270,7 @@ std::vector<Scenario> empty_scenarios() {
 
 std::vector<Scenario> change_scenarios() {
   const ServiceBuilder web = both_protocols().as(Exposure::NodePort);
-  const auto all_see = [](std::vector<std::string> endpoints) -> std::vector<Check> {
+  const auto all_see = [](const std::vector<std::string>& endpoints) -> std::vector<Check> {
     return {from("pod1b").to(cluster_ip("t")).answered_by(endpoints),
             from("pod1b").to(cluster_ip("u")).answered_by(endpoints),
             from("client").to(node_port(3, "t")).answered_by(endpoints),

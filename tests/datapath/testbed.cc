@@ -85,7 +85,7 @@ Result<LoadReport> Load::stop() {
   return last;
 }
 
-Testbed::Testbed(Topology topology, std::string prefix, std::string cgroup_root)
+Testbed::Testbed(Topology topology, std::string prefix, const std::string& cgroup_root)
     : topology_(topology), prefix_(std::move(prefix)), cgroup_(cat(cgroup_root, "/", prefix_)) {}
 
 Result<std::unique_ptr<Testbed>> Testbed::create(const Topology& topology) {

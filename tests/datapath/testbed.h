@@ -110,7 +110,7 @@ class Testbed {
   Status keep();
 
  private:
-  Testbed(Topology topology, std::string prefix, std::string cgroup_root);
+  Testbed(Topology topology, std::string prefix, const std::string& cgroup_root);
   Status build();
   Status start_reaper();
   Status make_directories(unsigned node);

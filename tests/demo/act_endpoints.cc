@@ -122,7 +122,7 @@ Status scale_up_and_down(Show& show) {
 
 Status let_an_endpoint_die(Show& show) {
   Cluster& cluster = *show.cluster;
-  const std::string victim = kThree[1];
+  const std::string& victim = kThree[1];
   TRY(cluster.set_pods(kThree));
   TRY(cluster.wait_until_applied());
   show.screen.step(cat("one of 3 endpoints dies: the server in ", victim, " is killed, ", kUnnoticed.count(),

@@ -79,7 +79,7 @@ std::string error_text(const std::map<std::string, std::uint64_t>& errors) {
   return base::join(parts, ", ");
 }
 
-AnswerTable::AnswerTable(const Cluster& cluster, std::string first_column, std::string second_column)
+AnswerTable::AnswerTable(const Cluster& cluster, const std::string& first_column, const std::string& second_column)
     : cluster_(cluster),
       pods_(pod_names(cluster)),
       two_columns_(!second_column.empty()),

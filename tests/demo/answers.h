@@ -36,7 +36,7 @@ std::string error_text(const std::map<std::string, std::uint64_t>& errors);
 // Rows of who answered, a column per pod.
 class AnswerTable {
  public:
-  AnswerTable(const Cluster& cluster, std::string first_column, std::string second_column = "");
+  AnswerTable(const Cluster& cluster, const std::string& first_column, const std::string& second_column = "");
   void add(std::string first, std::string second, const Answers& answers);
   const Table& table() const { return table_; }
 

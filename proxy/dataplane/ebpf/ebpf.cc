@@ -54,7 +54,10 @@ class EbpfDataplane final : public Dataplane {
       report.failures.push_back({{}, links.error(), "interfaces"});
       return;
     }
-    write_node(*links, *install_, report);
+    const NodeMaps maps{.addresses = install_->map_fd("node_addresses"),
+                        .bridge_ports = install_->map_fd("bridge_ports"),
+                        .config = install_->map_fd("node_config")};
+    write_node(*links, maps, report);
     install_->attach(attachable(*links), check_all, report);
   }
 
@@ -69,10 +72,12 @@ class EbpfDataplane final : public Dataplane {
 
 Probe probe(const Options& options) { return probe_kernel(options); }
 
-Result<std::unique_ptr<Dataplane>> open(const Options& options) {
+Result<std::unique_ptr<Dataplane>> open(const Options& options) { return open_with(options, nullptr); }
+
+Result<std::unique_ptr<Dataplane>> open_with(const Options& options, std::unique_ptr<Attacher> attacher) {
   // First the watch, so that no change between the first listing and the first notification is lost.
   net::LinkWatch watch = TRY(net::LinkWatch::open());
-  std::unique_ptr<Install> install = TRY(Install::open(options));
+  std::unique_ptr<Install> install = TRY(Install::open(options, std::move(attacher)));
   return std::unique_ptr<Dataplane>(std::make_unique<EbpfDataplane>(options, std::move(install), std::move(watch)));
 }
 

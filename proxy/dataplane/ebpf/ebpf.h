@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "proxy/dataplane/dataplane.h"
+#include "proxy/dataplane/ebpf/attach.h"
 
 namespace fairlead::proxy::dataplane::ebpf {
 
@@ -14,6 +15,8 @@ Probe probe(const Options& options);
 
 // Loads or finds maps and programs; attaches nothing before the first replace().
 Result<std::unique_ptr<Dataplane>> open(const Options& options);
+// The same with a given way to attach to interfaces, whatever this kernel would allow.
+Result<std::unique_ptr<Dataplane>> open_with(const Options& options, std::unique_ptr<Attacher> attacher);
 
 // Removes every trace of the instance without opening it; safe when there is none.
 Status remove(const Options& options);

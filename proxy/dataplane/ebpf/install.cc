@@ -2,7 +2,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -10,24 +9,18 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <iterator>
 
 #include "base/strings.h"
 #include "datapath.skel.h"
 #include "proxy/dataplane/ebpf/layout.h"
+#include "proxy/dataplane/ebpf/pins.h"
 
 namespace fairlead::proxy::dataplane::ebpf {
 namespace {
 
-// linux v6.6 include/uapi/linux/bpf.h; the headers of Debian 12 do not have them.
-constexpr int kTcxIngress = 46;
-constexpr int kTcxEgress = 47;
-// Our filter among others on a clsact qdisc.
-constexpr std::uint32_t kFilterHandle = 0xfa1;
-constexpr std::uint32_t kFilterPriority = 0xfa1;
 constexpr int kHandshakeMs = 20;
 
 struct SocketProgram {
@@ -43,9 +36,6 @@ constexpr SocketProgram kSocketPrograms[] = {
 constexpr const char* kPacketPrograms[] = {"tc_ingress", "tc_egress"};
 
 std::string program_name(bool ingress) { return kPacketPrograms[ingress ? 0 : 1]; }
-std::string link_pin(std::uint32_t ifindex, bool ingress) {
-  return base::cat("tc-", ifindex, ingress ? "-ingress" : "-egress");
-}
 
 using ObjectPtr = std::unique_ptr<datapath, decltype(&datapath__destroy)>;
 
@@ -62,42 +52,6 @@ Status check_places(const Options& options) {
   return {};
 }
 
-Status make_dir(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
-  return Error::from_errno(base::cat("mkdir ", path), errno);
-}
-
-std::vector<std::string> list_dir(const std::string& path) {
-  std::vector<std::string> names;
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
-  while (dir != nullptr) {
-    const dirent* entry = ::readdir(dir.get());
-    if (entry == nullptr) break;
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-// Pins and folders of pins, at most three levels deep. What is gone already is fine.
-Status remove_tree(const std::string& path, int depth = 3) {
-  struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) {
-    if (errno == ENOENT) return {};
-    return Error::from_errno(base::cat("stat ", path), errno);
-  }
-  if (!S_ISDIR(info.st_mode)) {
-    if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
-    return Error::from_errno(base::cat("unlink ", path), errno);
-  }
-  for (const std::string& name : list_dir(path)) {
-    if (depth > 0) TRY(remove_tree(base::cat(path, "/", name), depth - 1));
-  }
-  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
-  return Error::from_errno(base::cat("rmdir ", path), errno);
-}
-
 // FNV-1a with two offsets: tells builds apart, guards against nothing else.
 bpf::build build_of_this_binary() {
   std::size_t size = 0;
@@ -109,42 +63,18 @@ bpf::build build_of_this_binary() {
   return build;
 }
 
-std::uint32_t program_id(int fd) {
-  bpf_prog_info info{};
-  std::uint32_t size = sizeof info;
-  return ::bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
-}
-
-// bpf_link_info as of linux v6.6, as far as we read it: Debian's header lacks tcx.
-struct LinkInfo {
-  std::uint32_t type;
-  std::uint32_t id;
-  std::uint32_t program;
-  std::uint32_t pad;
-  union {
-    struct {
-      std::uint64_t id;
-    } cgroup;
-    struct {
-      std::uint32_t ifindex;
-      std::uint32_t attach_type;
-    } tcx;
-  };
-  char rest[64];
-};
-
-bool is_tcx(int attach_type) { return attach_type == kTcxIngress || attach_type == kTcxEgress; }
-
 }  // namespace
+
+std::string links_dir(const Options& options) { return base::cat(options.bpf_root, "/", options.instance, "/links"); }
 
 Install::Install(const Options& options)
     : options_(options),
       root_(base::cat(options.bpf_root, "/", options.instance)),
       maps_dir_(base::cat(root_, "/v", static_cast<int>(bpf::LAYOUT_VERSION))),
       programs_dir_(maps_dir_ + "/programs"),
-      links_dir_(root_ + "/links") {}
+      links_dir_(links_dir(options)) {}
 
-Result<std::unique_ptr<Install>> Install::open(const Options& options) {
+Result<std::unique_ptr<Install>> Install::open(const Options& options, std::unique_ptr<Attacher> attacher) {
   ::libbpf_set_print(nullptr);
   TRY(check_places(options));
   std::unique_ptr<Install> install(new Install(options));
@@ -153,6 +83,8 @@ Result<std::unique_ptr<Install>> Install::open(const Options& options) {
   }
   install->fresh_ = list_dir(install->links_dir_).empty();
   if (!TRY(install->open_pinned())) TRY(install->load());
+  if (!attacher) attacher = make_attacher(probe_tc_hook(install->program_fd("tc_ingress")), install->links_dir_);
+  install->attacher_ = std::move(attacher);
   return install;
 }
 
@@ -299,8 +231,14 @@ bool Install::attach_sockets(Report& report) {
   bool complete = true;
   for (const SocketProgram& program : kSocketPrograms) {
     // The id of a cgroup is its inode number (linux v6.1 kernel/cgroup/cgroup.c cgroup_id, 64-bit machines).
-    const Status attached =
-        ensure_link(program.name, program_fd(program.name), info.st_ino, program.type, cgroup.get(), report);
+    Writes writes;
+    const Status attached = ensure_link({.pin = base::cat(links_dir_, "/", program.name),
+                                         .program = program_fd(program.name),
+                                         .type = program.type,
+                                         .target = info.st_ino,
+                                         .target_fd = cgroup.get()},
+                                        writes);
+    count(writes, report);
     if (attached) continue;
     complete = false;
     report.failures.push_back(
@@ -311,12 +249,9 @@ bool Install::attach_sockets(Report& report) {
 
 bool Install::attach_link(const net::Link& link, Report& report) {
   for (const bool ingress : {true, false}) {
-    Status attached = have_tcx_ ? attach_tcx(link, ingress, report) : attach_clsact(link, ingress, report);
-    // Kernels before 6.6 know no such attach type and say EINVAL.
-    if (!attached && have_tcx_ && attached.error().errno_value() == EINVAL) {
-      have_tcx_ = false;
-      attached = attach_clsact(link, ingress, report);
-    }
+    Writes writes;
+    const Status attached = attacher_->attach(link, ingress, program_fd(program_name(ingress)), writes);
+    count(writes, report);
     if (attached || attached.error().errno_value() == ENODEV) continue;  // ENODEV: it went away meanwhile
     report.failures.push_back(
         {{}, attached.error().with_context(base::cat("attach ", program_name(ingress))), "interface " + link.name});
@@ -325,71 +260,21 @@ bool Install::attach_link(const net::Link& link, Report& report) {
   return true;
 }
 
-Status Install::attach_tcx(const net::Link& link, bool ingress, Report& report) {
-  return ensure_link(link_pin(link.index, ingress), program_fd(program_name(ingress)), link.index,
-                     ingress ? kTcxIngress : kTcxEgress, static_cast<int>(link.index), report);
+// What the first install makes is not counted: nobody's state is changed by it.
+void Install::count(const Writes& writes, Report& report) const {
+  report.kernel_writes += writes.changed + (fresh_ ? 0 : writes.made);
 }
 
-// One pinned link that ties `program` to its target: kept when it does, updated in place when it ties another program,
-// made anew when it is missing or its target is not ours (a cgroup or interface that was removed).
-Status Install::ensure_link(const std::string& pin, int program, std::uint64_t target, int attach_type, int target_fd,
-                            Report& report) {
-  const std::string path = base::cat(links_dir_, "/", pin);
-  base::Fd link(::bpf_obj_get(path.c_str()));
-  if (link) {
-    LinkInfo info{};
-    std::uint32_t size = sizeof info;
-    const bool known = ::bpf_obj_get_info_by_fd(link.get(), &info, &size) == 0;
-    const std::uint64_t attached_to = is_tcx(attach_type) ? info.tcx.ifindex : info.cgroup.id;
-    if (known && attached_to == target) {
-      if (info.program == program_id(program)) return {};
-      ++report.kernel_writes;
-      if (::bpf_link_update(link.get(), program, nullptr) == 0) return {};
-    }
-    ::unlink(path.c_str());
-  }
-  if (!fresh_) ++report.kernel_writes;
-  link = base::Fd(::bpf_link_create(program, target_fd, static_cast<bpf_attach_type>(attach_type), nullptr));
-  if (!link) return Error::from_errno("create the link", errno);
-  if (const int rc = ::bpf_obj_pin(link.get(), path.c_str()); rc < 0) {
-    return Error::from_errno(base::cat("pin ", path), -rc);
-  }
-  return {};
-}
-
-Status Install::attach_clsact(const net::Link& link, bool ingress, Report& report) {
-  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(link.index),
-              .attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-  if (const int rc = ::bpf_tc_hook_create(&hook); rc < 0 && rc != -EEXIST) {
-    return Error::from_errno("create the clsact qdisc", -rc);
-  }
-  const int program = program_fd(program_name(ingress));
-  LIBBPF_OPTS(bpf_tc_opts, have, .handle = kFilterHandle, .priority = kFilterPriority);
-  if (::bpf_tc_query(&hook, &have) == 0 && have.prog_id == program_id(program)) return {};
-  if (!fresh_) ++report.kernel_writes;
-  LIBBPF_OPTS(bpf_tc_opts, want, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = kFilterHandle,
-              .priority = kFilterPriority);
-  if (const int rc = ::bpf_tc_attach(&hook, &want); rc < 0) return Error::from_errno("attach the filter", -rc);
-  return {};
-}
-
-// Pins of interfaces that are gone, or no longer ours to handle.
 void Install::forget_links(const std::vector<net::Link>& links, Report& report) {
-  std::set<std::string> wanted;
-  for (const net::Link& link : links) {
-    wanted.insert(link_pin(link.index, true));
-    wanted.insert(link_pin(link.index, false));
+  std::set<std::uint32_t> ours;
+  for (const net::Link& link : links) ours.insert(link.index);
+  Writes writes;
+  for (ForgetFailure& failure : attacher_->forget_others(ours, writes)) {
+    report.failures.push_back({{}, failure.error.with_context("detach"), base::cat("interface ", failure.ifindex)});
   }
-  for (const std::string& name : list_dir(links_dir_)) {
-    if (name.rfind("tc-", 0) != 0 || wanted.count(name) > 0) continue;
-    ++report.kernel_writes;
-    ::unlink(base::cat(links_dir_, "/", name).c_str());
-  }
-  std::set<std::uint32_t> still;
-  for (const net::Link& link : links) {
-    if (attached_.count(link.index) > 0) still.insert(link.index);
-  }
-  attached_ = std::move(still);
+  count(writes, report);
+  for (auto at = attached_.begin(); at != attached_.end();)
+    at = ours.count(*at) > 0 ? std::next(at) : attached_.erase(at);
 }
 
 // New flows pass us by from here on, while those that have just begun find every hook for a moment longer: a dataplane
@@ -415,16 +300,14 @@ Status Install::remove(const Options& options) {
   struct stat info {};
   if (::stat(names.root_.c_str(), &info) != 0 && errno == ENOENT) return {};
   names.let_go();
-  TRY(remove_tree(names.links_dir_));  // detaches: the pin was the last reference
-  const net::Links all = TRY(net::list_links());
-  for (const net::Link& link : all.links) {
-    for (const bool ingress : {true, false}) {
-      LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(link.index),
-                  .attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-      LIBBPF_OPTS(bpf_tc_opts, ours, .handle = kFilterHandle, .priority = kFilterPriority);
-      ::bpf_tc_detach(&hook, &ours);  // fails where there is none
+  // Whichever of them attached; and what only a pin holds, such as the cgroup links, goes with the pin.
+  for (const TcHook hook : {TcHook::Tcx, TcHook::Clsact}) {
+    Writes writes;
+    for (const ForgetFailure& failure : make_attacher(hook, names.links_dir_)->forget_others({}, writes)) {
+      return failure.error.with_context(base::cat("interface ", failure.ifindex));
     }
   }
+  TRY(remove_tree(names.links_dir_));
   return remove_tree(names.root_);
 }
 
@@ -442,11 +325,7 @@ Probe probe_kernel(const Options& options) {
   if (const int rc = datapath__load(object.get()); rc < 0) {
     return {false, Error::from_errno("the kernel refuses the BPF programs", -rc).message()};
   }
-  // No interface has this index: a kernel with tcx says so, one without does not know the attach type.
-  const int none = 0x7ffffffe;
-  const base::Fd link(::bpf_link_create(::bpf_program__fd(object->progs.tc_ingress), none,
-                                        static_cast<bpf_attach_type>(kTcxIngress), nullptr));
-  const bool tcx = errno == ENODEV;
+  const bool tcx = probe_tc_hook(::bpf_program__fd(object->progs.tc_ingress)) == TcHook::Tcx;
   return {true, base::cat(tcx ? "tcx" : "clsact (no tcx)", ", cgroup sock_addr, bpf_set_retval")};
 }
 

@@ -3,7 +3,7 @@
 //   <bpf_root>/<instance>/v1/<map>               the maps; v1 is bpf::LAYOUT_VERSION
 //   <bpf_root>/<instance>/v1/programs/<program>
 //   <bpf_root>/<instance>/links/<program>        cgroup links
-//   <bpf_root>/<instance>/links/tc-<ifindex>-<direction>
+//   <bpf_root>/<instance>/links/tc-...           what the attacher keeps (attach.h)
 //
 // A restart takes everything from there; programs of another build are swapped under the links, in one step each, so
 // that no packet and no connect meets a gap. The map "build" tells which build is attached. libbpf stays in here.
@@ -20,13 +20,16 @@
 #include "base/result.h"
 #include "net/links.h"
 #include "proxy/dataplane/dataplane.h"
+#include "proxy/dataplane/ebpf/attach.h"
 
 namespace fairlead::proxy::dataplane::ebpf {
 
+std::string links_dir(const Options& options);
+
 class Install {
  public:
-  // Opens what is pinned, makes what is missing. Attaches nothing.
-  static Result<std::unique_ptr<Install>> open(const Options& options);
+  // Opens what is pinned, makes what is missing. Attaches nothing. Without an attacher: the one for this kernel.
+  static Result<std::unique_ptr<Install>> open(const Options& options, std::unique_ptr<Attacher> attacher = nullptr);
 
   int map_fd(std::string_view name) const;  // REQUIRES a map of bpf/map_defs.h
   std::uint32_t max_entries(std::string_view map) const;
@@ -53,10 +56,7 @@ class Install {
   int program_fd(std::string_view name) const;
   bool attach_sockets(Report& report);
   bool attach_link(const net::Link& link, Report& report);
-  Status attach_tcx(const net::Link& link, bool ingress, Report& report);
-  Status attach_clsact(const net::Link& link, bool ingress, Report& report);
-  Status ensure_link(const std::string& pin, int program, std::uint64_t target, int attach_type, int target_fd,
-                     Report& report);
+  void count(const Writes& writes, Report& report) const;
   void let_go() const;
   void forget_links(const std::vector<net::Link>& links, Report& report);
   Status write_build(bool done, Report* report);
@@ -71,7 +71,7 @@ class Install {
   std::set<std::uint32_t> attached_;  // ifindexes
   bool fresh_ = false;                // this process made the first install: not counted as kernel writes
   bool sockets_attached_ = false;
-  bool have_tcx_ = true;
+  std::unique_ptr<Attacher> attacher_;
 };
 
 // What open() would need, tested by doing it unpinned.

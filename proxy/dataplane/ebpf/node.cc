@@ -28,19 +28,17 @@ std::map<Key, Value> read_map(int fd) {
 
 template <typename Key, typename Value>
 void sync_map(int fd, const std::map<Key, Value>& want, const char* name, Report& report) {
+  int error = 0;  // one failure per map, however many elements it is about
   const base::Delta<Key, Value> delta = base::delta(read_map<Key, Value>(fd), want);
   for (const auto& [key, value] : delta.upserted) {
     ++report.kernel_writes;
-    if (const int rc = ::bpf_map_update_elem(fd, &key, &value, BPF_ANY); rc < 0) {
-      report.failures.push_back({{}, Error::from_errno("write", -rc), name});
-    }
+    if (const int rc = ::bpf_map_update_elem(fd, &key, &value, BPF_ANY); rc < 0) error = -rc;
   }
   for (const Key& key : delta.deleted) {
     ++report.kernel_writes;
-    if (const int rc = ::bpf_map_delete_elem(fd, &key); rc < 0 && rc != -ENOENT) {
-      report.failures.push_back({{}, Error::from_errno("write", -rc), name});
-    }
+    if (const int rc = ::bpf_map_delete_elem(fd, &key); rc < 0 && rc != -ENOENT) error = -rc;
   }
+  if (error != 0) report.failures.push_back({{}, Error::from_errno("write", error), name});
 }
 
 net::Ip choose(const net::Links& links, net::Family family) {
@@ -71,22 +69,22 @@ net::Ip masquerade_address(const net::Links& links, net::Family family, const st
   return any != links.addresses.end() ? any->address : net::Ip();
 }
 
-void write_node(const net::Links& links, const Install& install, Report& report) {
+void write_node(const net::Links& links, const NodeMaps& maps, Report& report) {
   std::map<bpf::addr16, std::uint32_t> addresses;
   for (const net::LocalAddress& a : links.addresses) {
     if (!a.address.is_loopback()) addresses.emplace(to_addr16(a.address), a.link);
   }
-  sync_map(install.map_fd("node_addresses"), addresses, "map node_addresses", report);
+  sync_map(maps.addresses, addresses, "map node_addresses", report);
 
   std::map<std::uint32_t, std::uint32_t> ports;
   for (const net::Link& link : links.links) {
     if (link.master_kind == "bridge") ports.emplace(link.index, link.master);
   }
-  sync_map(install.map_fd("bridge_ports"), ports, "map bridge_ports", report);
+  sync_map(maps.bridge_ports, ports, "map bridge_ports", report);
 
   const std::map<std::uint32_t, bpf::node_config> config{
       {0U, {to_addr16(choose(links, net::Family::V4)), to_addr16(choose(links, net::Family::V6))}}};
-  sync_map(install.map_fd("node_config"), config, "map node_config", report);
+  sync_map(maps.config, config, "map node_config", report);
 }
 
 }  // namespace fairlead::proxy::dataplane::ebpf

@@ -6,7 +6,6 @@
 
 #include "net/links.h"
 #include "proxy/dataplane/dataplane.h"
-#include "proxy/dataplane/ebpf/install.h"
 
 namespace fairlead::proxy::dataplane::ebpf {
 
@@ -18,6 +17,12 @@ std::vector<net::Link> attachable(const net::Links& links);
 // interface; "::" when there is none.
 net::Ip masquerade_address(const net::Links& links, net::Family family, const std::optional<net::Ip>& default_source);
 
-void write_node(const net::Links& links, const Install& install, Report& report);
+struct NodeMaps {  // descriptors
+  int addresses = -1;
+  int bridge_ports = -1;
+  int config = -1;
+};
+// What cannot be written is a failure of that map ("map node_addresses"), not of the services.
+void write_node(const net::Links& links, const NodeMaps& maps, Report& report);
 
 }  // namespace fairlead::proxy::dataplane::ebpf

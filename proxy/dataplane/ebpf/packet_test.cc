@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "proxy/dataplane/ebpf/ebpf.h"
+#include "proxy/dataplane/ebpf/install.h"
 #include "proxy/dataplane/ebpf/test_services.h"
 #include "proxy/dataplane/ebpf/test_world.h"
 
@@ -17,6 +18,7 @@ using base::cat;
 struct Case {
   net::Family family;
   bool udp;
+  TcHook hook = TcHook::Tcx;
 };
 
 class Packets : public ::testing::TestWithParam<Case> {
@@ -27,7 +29,13 @@ class Packets : public ::testing::TestWithParam<Case> {
     world_.serve(Place::Pod2, 8080, "two");
     world_.serve(Place::FarPod, 8080, "far");
     world_.serve(Place::Node, 8080, "node");
-    Result<std::unique_ptr<Dataplane>> opened = open(world_.options());
+    reopen();
+  }
+  // Kernels with tcx have clsact as well, so that both ways are tested on one.
+  void reopen() {
+    dataplane_.reset();
+    Result<std::unique_ptr<Dataplane>> opened =
+        open_with(world_.options(), make_attacher(GetParam().hook, links_dir(world_.options())));
     ASSERT_TRUE(opened) << opened.error().message();
     dataplane_ = std::move(*opened);
   }
@@ -176,15 +184,43 @@ TEST_P(Packets, AnotherBuildIsSwappedInUnderTheLinks) {
   const std::vector<model::ServiceState> services{web().node_port(30080).masquerade().endpoint(at(Place::Pod1), 8080)};
   replace(services);
   const std::string answer = from(Place::Client, at(Place::Node), 30080);
-  dataplane_.reset();
   world_.shell(Place::Node, cat("bpftool map update pinned ", world_.options().bpf_root,
                                 "/t/v1/build key 0 0 0 0 value 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"));
-  dataplane_ = std::move(*open(world_.options()));
+  reopen();
   const Report report = dataplane_->replace(services);
   expect_ok(report);
+  EXPECT_EQ(world_.shell(Place::Node, "tc filter show dev up0 ingress | grep -c 'bpf.* id ' || true"),
+            GetParam().hook == TcHook::Tcx ? "0\n" : "1\n");
   EXPECT_EQ(report.kernel_writes, 8U + 2U * 3U + 1U) << "cgroup links, two for each of three interfaces, the build";
   EXPECT_EQ(dataplane_->replace(services).kernel_writes, 0U);
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080), answer);
+}
+
+TEST_P(Packets, ARestartServesOnAndWritesNothing) {
+  const std::vector<model::ServiceState> services{web().node_port(30080).masquerade().endpoint(at(Place::Pod1), 8080)};
+  replace(services);
+  const std::string answer = from(Place::Client, at(Place::Node), 30080);
+  EXPECT_EQ(answer.substr(0, 4), "one ");
+  dataplane_.reset();
+  EXPECT_EQ(from(Place::Client, at(Place::Node), 30080), answer);
+  reopen();
+  const Report report = dataplane_->replace(services);
+  expect_ok(report);
+  EXPECT_EQ(report.kernel_writes, 0U);
+  EXPECT_EQ(from(Place::Client, at(Place::Node), 30080), answer);
+}
+
+TEST_P(Packets, RemoveLeavesNothing) {
+  const std::string qdiscs = world_.shell(Place::Node, "tc qdisc show");
+  replace({web().node_port(30080).masquerade().endpoint(at(Place::Pod1), 8080)});
+  EXPECT_EQ(from(Place::Client, at(Place::Node), 30080).substr(0, 4), "one ");
+  // Whoever removes need not know how it was attached.
+  dataplane_.reset();
+  ASSERT_TRUE(remove(world_.options()));
+  ASSERT_TRUE(remove(world_.options()));
+  EXPECT_EQ(world_.shell(Place::Node, "tc qdisc show"), qdiscs);
+  EXPECT_EQ(world_.shell(Place::Node, "bpftool net show | grep -E 'tc_(in|e)gress' || true"), "");
+  EXPECT_EQ(world_.shell(Place::Node, "ls -A " + world_.options().bpf_root), "maps.debug\nprogs.debug\n");
 }
 
 TEST_P(Packets, ARouterThatNeedsSmallerPacketsIsHeardByTheSender) {
@@ -213,11 +249,16 @@ TEST_P(Packets, AFragmentedDatagramArrivesWhole) {
 }
 
 std::string name_of(const ::testing::TestParamInfo<Case>& info) {
-  return cat(info.param.udp ? "Udp" : "Tcp", info.param.family == net::Family::V4 ? "4" : "6");
+  return cat(info.param.udp ? "Udp" : "Tcp", info.param.family == net::Family::V4 ? "4" : "6",
+             info.param.hook == TcHook::Tcx ? "" : "Clsact");
 }
 INSTANTIATE_TEST_SUITE_P(All, Packets,
                          ::testing::Values(Case{net::Family::V4, false}, Case{net::Family::V4, true},
-                                           Case{net::Family::V6, false}, Case{net::Family::V6, true}),
+                                           Case{net::Family::V6, false}, Case{net::Family::V6, true},
+                                           Case{net::Family::V4, false, TcHook::Clsact},
+                                           Case{net::Family::V4, true, TcHook::Clsact},
+                                           Case{net::Family::V6, false, TcHook::Clsact},
+                                           Case{net::Family::V6, true, TcHook::Clsact}),
                          name_of);
 
 }  // namespace

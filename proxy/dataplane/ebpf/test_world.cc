@@ -137,11 +137,16 @@ std::string World::address(Place place, net::Family family) {
 World::World() : home_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
   if (::unshare(CLONE_NEWNS) != 0) die("unshare(CLONE_NEWNS)");
   ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
-  char folder[] = "/tmp/fairlead-ebpf-test-XXXXXX";
-  if (::mkdtemp(folder) == nullptr) die("mkdtemp");
-  bpffs_ = folder;
-  if (::mount("bpf", folder, "bpf", 0, nullptr) != 0) die("mount bpffs");
-  cgroup_ = cat(cgroup2_root(), "/", bpffs_.substr(5));
+  // Named as testbeds are, so that their sweep() (tests/datapath/remains.h) removes what a killed test leaves: folder
+  // and cgroup. The mounts and namespaces go with the process and its children.
+  std::string prefix;
+  for (int n = 1; bpffs_.empty(); ++n) {
+    prefix = cat("fl-", ::getpid(), "-", n);
+    if (::mkdir(cat("/run/", prefix).c_str(), 0700) == 0) bpffs_ = cat("/run/", prefix);
+    if (bpffs_.empty() && (errno != EEXIST || n == 1000)) die("mkdir /run/" + prefix);
+  }
+  if (::mount("bpf", bpffs_.c_str(), "bpf", 0, nullptr) != 0) die("mount bpffs");
+  cgroup_ = cat(cgroup2_root(), "/", prefix);
   if (::mkdir(cgroup_.c_str(), 0755) != 0) die("mkdir cgroup");
   for (int i = 0; i < 5; ++i) namespaces_.push_back(new_namespace());
 

@@ -151,8 +151,8 @@ Piece encode_object(Encoding encoding, const ApiObject& object) {
 Piece encode_status(Encoding encoding, const StatusReply& reply) {
   SharedText body = encode_body(encoding, status_value(reply), status_message());
   if (encoding == Encoding::Json) return {.head = json_type("v1", "Status"), .body = std::move(body), .tail = "\n"};
-  return {
-      .head = envelope_head("v1", "Status", body->size()), .body = std::move(body), .tail = std::string(kUnknownTail)};
+  std::string head = envelope_head("v1", "Status", body->size());
+  return {.head = std::move(head), .body = std::move(body), .tail = std::string(kUnknownTail)};
 }
 
 std::deque<Piece> encode_list(Encoding encoding, Resource resource, const ListHeader& header,

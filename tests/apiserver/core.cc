@@ -50,7 +50,7 @@ Core::Core(base::Loop& loop, const Options& options, ListenAddress address)
 
 Core::~Core() = default;
 
-Result<std::unique_ptr<Core>> Core::create(base::Loop& loop, const Options& options, Pki pki) {
+Result<std::unique_ptr<Core>> Core::create(base::Loop& loop, const Options& options, const Pki& pki) {
   std::unique_ptr<Core> core(new Core(loop, options, TRY(reserve(options.listen))));
   if (options.tls) core->tls_ = TRY(TlsContext::create(pki));
   TRY(core->start_listening());

@@ -19,7 +19,7 @@ struct EndpointSpec {
 
 class Core final : public Connection::Handler {
  public:
-  static Result<std::unique_ptr<Core>> create(base::Loop& loop, const Options& options, Pki pki);
+  static Result<std::unique_ptr<Core>> create(base::Loop& loop, const Options& options, const Pki& pki);
   ~Core() override;
 
   Cluster& cluster() { return cluster_; }

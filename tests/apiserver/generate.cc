@@ -95,7 +95,7 @@ Value make_slice(const SliceSpec& spec, std::uint32_t index, const Value::Array&
                                         {"port", Value(int{spec.port})}}))}});
 }
 
-Value make_service(std::string ns, std::string name, std::string cluster_ip) {
+Value make_service(std::string ns, const std::string& name, std::string cluster_ip) {
   return object({{"metadata", object({{"name", Value(name)}, {"namespace", Value(std::move(ns))}})},
                  {"spec", object({{"clusterIP", Value(std::move(cluster_ip))},
                                   {"ports", list(object({{"name", Value("http")},

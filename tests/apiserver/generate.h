@@ -34,6 +34,6 @@ struct SliceSpec {
 };
 base::Value make_slice(const SliceSpec& spec, std::uint32_t index, const base::Value::Array& endpoints, bool ipv6);
 base::Value make_endpoint(std::string address, std::string node, std::string zone);
-base::Value make_service(std::string ns, std::string name, std::string cluster_ip);
+base::Value make_service(std::string ns, const std::string& name, std::string cluster_ip);
 
 }  // namespace fairlead::tests::apiserver

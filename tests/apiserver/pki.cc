@@ -63,7 +63,7 @@ Result<Issued> issue(const Wanted& wanted, const Issued* issuer, long serial) {
   bool ok = X509_set_version(certificate, X509_VERSION_3) == 1 &&
             ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial) == 1 &&
             X509_gmtime_adj(X509_getm_notBefore(certificate), -kHour) != nullptr &&
-            X509_gmtime_adj(X509_getm_notAfter(certificate), 365 * 24 * kHour) != nullptr &&
+            X509_gmtime_adj(X509_getm_notAfter(certificate), 365L * 24 * kHour) != nullptr &&
             set_name(certificate, wanted) && X509_set_issuer_name(certificate, X509_get_subject_name(parent)) == 1 &&
             X509_set_pubkey(certificate, made.key.get()) == 1;
   for (const auto& [nid, value] : wanted.extensions) ok = ok && add_extension(certificate, parent, nid, value);

@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -36,7 +39,48 @@ int lock_within(int fd, std::chrono::milliseconds patience) {
   return 0;
 }
 
+struct AbstractName {
+  sockaddr_un address{};
+  socklen_t length = 0;
+};
+
+AbstractName name_of(const std::string& instance) {
+  AbstractName name;
+  const std::string text = "fairlead/" + instance;  // after a NUL, which makes it abstract
+  name.address.sun_family = AF_UNIX;
+  text.copy(name.address.sun_path + 1, sizeof name.address.sun_path - 1);
+  name.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
+  return name;
+}
+
+// Who listens there; 0 when nobody can be asked.
+pid_t listener_of(const AbstractName& name) {
+  const base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name.address), name.length) != 0) return 0;
+  return ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
 }  // namespace
+
+Result<InstanceClaim> InstanceClaim::acquire(const std::string& instance, std::chrono::milliseconds patience) {
+  const AbstractName name = name_of(instance);
+  base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Error::from_errno("socket", errno);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name.address), name.length) != 0) {
+    if (errno != EADDRINUSE) return Error::from_errno("cannot claim instance " + instance, errno);
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return Error(base::cat("another agent is running: pid ", listener_of(name), " has instance ", instance,
+                             " in this network namespace"),
+                   EADDRINUSE);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  if (::listen(fd.get(), 1) != 0) return Error::from_errno("listen", errno);
+  return InstanceClaim(std::move(fd));
+}
 
 Result<InstanceLock> InstanceLock::acquire(const std::string& state_dir, std::chrono::milliseconds patience) {
   std::error_code failure;

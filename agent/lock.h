@@ -1,4 +1,6 @@
-// InstanceLock: one agent per state directory. The kernel drops the lock when its holder dies, however it dies.
+// InstanceLock: one agent per state directory; InstanceClaim: one per instance name and network namespace, whatever its
+// state directory, since both would write the same tables. The kernel drops both when their holder dies, however it
+// dies.
 #pragma once
 
 #include <chrono>
@@ -18,6 +20,16 @@ class InstanceLock {
  private:
   explicit InstanceLock(base::Fd fd) : fd_(std::move(fd)) {}
   base::Fd fd_;
+};
+
+class InstanceClaim {
+ public:
+  // The Error names the holder's pid.
+  static Result<InstanceClaim> acquire(const std::string& instance, std::chrono::milliseconds patience = {});
+
+ private:
+  explicit InstanceClaim(base::Fd fd) : fd_(std::move(fd)) {}
+  base::Fd fd_;  // an abstract unix socket: such names belong to a network namespace (man 7 unix)
 };
 
 // "<state_dir>/lock"

@@ -74,5 +74,19 @@ TEST_F(LockTest, AnImpossibleDirectoryIsNamed) {
   EXPECT_NE(lock.error().message().find(root + "/file/state"), std::string::npos) << lock.error().message();
 }
 
+TEST(InstanceClaim, OneAgentPerInstanceWhateverItsStateDirectory) {
+  const std::string instance = base::cat("test-", ::getpid());
+  {
+    const auto first = InstanceClaim::acquire(instance);
+    ASSERT_TRUE(first) << first.error().message();
+    EXPECT_TRUE(InstanceClaim::acquire(instance + "-other"));
+    const auto second = InstanceClaim::acquire(instance);
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().message(), base::cat("another agent is running: pid ", ::getpid(), " has instance ",
+                                                  instance, " in this network namespace"));
+  }
+  EXPECT_TRUE(InstanceClaim::acquire(instance));
+}
+
 }  // namespace
 }  // namespace fairlead::agent

@@ -80,6 +80,7 @@ void log_selection(const dataplane::Selection& selection) {
 // Runs until a signal, or until the dataplane cannot be opened.
 Status run(const Options& options) {
   const InstanceLock lock = TRY(InstanceLock::acquire(options.state_dir, kLockPatience));
+  const InstanceClaim claim = TRY(InstanceClaim::acquire(options.dataplane_options.instance, kLockPatience));
   const base::SystemClock clock;
   const auto loop = TRY(base::Loop::create());
   prepare_bpf_root(options);
@@ -167,9 +168,10 @@ Status run(const Options& options) {
 bool remove_state(const Options& options) {
   bool found = false;
   std::error_code ignored;
-  for (const std::string& path : {options.status_socket, lock_path(options.state_dir)}) {
-    found = std::filesystem::remove(path, ignored) || found;
+  if (std::filesystem::is_socket(options.status_socket, ignored)) {  // a wrong --status-socket may name anything
+    found = std::filesystem::remove(options.status_socket, ignored);
   }
+  found = std::filesystem::remove(lock_path(options.state_dir), ignored) || found;
   std::filesystem::remove_all(last_good_root(options.state_dir), ignored);
   std::filesystem::remove(options.state_dir, ignored);  // fails when there is more in it
   return found;
@@ -180,6 +182,8 @@ Status cleanup(const Options& options) {
   if (std::filesystem::exists(options.state_dir)) {
     lock = TRY_CONTEXT(InstanceLock::acquire(options.state_dir, kLockPatience), "stop the agent first");
   }
+  const InstanceClaim claim =
+      TRY_CONTEXT(InstanceClaim::acquire(options.dataplane_options.instance, kLockPatience), "stop the agent first");
   std::string failed;
   for (const dataplane::Module& module : dataplane::modules()) {
     const auto removed = dataplane::remove_traces(module, options.dataplane_options);

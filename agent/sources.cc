@@ -1,6 +1,7 @@
 #include "agent/sources.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "base/log.h"
@@ -41,6 +42,26 @@ Result<std::unique_ptr<Source>> Source::open(base::Loop& loop, const base::Clock
   return source;
 }
 
+namespace {
+
+// Another directory's files must not be taken for this one's: "/a/b" is "%2Fa%2Fb", and nothing is "..".
+std::string folder_name_of(const std::string& directory) {
+  std::error_code ignored;
+  std::string name;
+  for (const char c : std::filesystem::absolute(directory, ignored).lexically_normal().string()) {
+    if (c == '/') {
+      name += "%2F";
+    } else if (c == '%') {
+      name += "%25";
+    } else {
+      name += c;
+    }
+  }
+  return name;
+}
+
+}  // namespace
+
 std::string last_good_root(const std::string& state_dir) { return state_dir + "/last-good"; }
 
 Status Source::open_manifests(base::Loop& loop, kube::Sink& sink, const Options& options) {
@@ -49,9 +70,7 @@ Status Source::open_manifests(base::Loop& loop, kube::Sink& sink, const Options&
   kube::ManifestOptions manifest_options;
   manifest_options.directory = options.manifests;
   manifest_options.node_name = options.node_name;
-  std::string folder = options.manifests;  // another directory's files must not be taken for this one's
-  std::replace(folder.begin(), folder.end(), '/', '-');
-  manifest_options.last_good_directory = last_good_root(options.state_dir) + "/" + folder;
+  manifest_options.last_good_directory = last_good_root(options.state_dir) + "/" + folder_name_of(options.manifests);
   manifest_options.on_error = [](const std::string& line) { log::error("cannot use a manifest", {{"err", line}}); };
   manifest_options.on_note = [](const std::string& line) { log::info("manifest", {{"note", line}}); };
   manifests_ = TRY(kube::ManifestSource::open(loop, sink, std::move(manifest_options)));

@@ -248,7 +248,8 @@ void ManifestSource::forget_all_but(const Listing& listing) {
   if (options_.last_good_directory.empty()) return;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(options_.last_good_directory, ignored)) {
-    if (const std::string name = entry.path().filename(); listing.count(name) == 0) forget(name);
+    const std::string name = entry.path().filename();
+    if (is_manifest_name(name) && listing.count(name) == 0) forget(name);
   }
 }
 

@@ -60,10 +60,20 @@ Status decode_ports(const Field& spec, Service* out) {
   return {};
 }
 
+// An address that traffic can be sent to; else an error where errors are told, and nothing elsewhere. As kubernetes
+// v1.36 pkg/apis/core/validation ValidateNonSpecialIP: a service on 127.0.0.1 would take the node's own loopback
+// traffic.
+Result<std::optional<net::Ip>> service_ip(const Field& item) {
+  const auto ip = TRY(item.ip());
+  if (!ip || !(ip->is_loopback() || ip->is_multicast() || ip->is_unspecified())) return ip;
+  if (item.strict()) return item.not_a("an address of a service (not unspecified, loopback or multicast)");
+  return std::optional<net::Ip>();
+}
+
 Result<std::vector<net::Ip>> decode_ips(const Field& list) {
   std::vector<net::Ip> out;
   const auto read_item = [&](const Field& item) -> Status {
-    if (const auto ip = TRY(item.ip())) out.push_back(*ip);
+    if (const auto ip = TRY(service_ip(item))) out.push_back(*ip);
     return {};
   };
   TRY(list.each(read_item));
@@ -82,7 +92,7 @@ Status decode_cluster_ips(const Field& spec, Service* out) {
   out->headless = first == kNone || plural_none;
   if (out->headless) return {};
   out->cluster_ips = TRY(decode_ips(plural));
-  const auto single_ip = TRY(single.ip());
+  const auto single_ip = TRY(service_ip(single));
   if (out->cluster_ips.empty() && single_ip) out->cluster_ips.push_back(*single_ip);
   if (!spec.strict()) return {};
   if (single_ip && out->cluster_ips.front() != *single_ip) {
@@ -160,7 +170,7 @@ Status decode_ingress(const Field& object, Service* out) {
     const Field ip = item.member("ip");
     const Field mode = item.member("ipMode");
     const auto is_vip = TRY(mode.choice<bool>({{"VIP", true}, {"Proxy", false}}, true));
-    const auto address = TRY(ip.ip());
+    const auto address = TRY(service_ip(ip));
     if (address && is_vip.value_or(false)) out->load_balancer_ips.push_back(*address);
     return {};
   });

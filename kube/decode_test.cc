@@ -158,6 +158,15 @@ TEST(DecodeService, WhatAnApiServerWouldRefuseIsAnErrorInAManifest) {
   EXPECT_EQ(wrong("  ports: [{name: a, port: 1}, {name: b, port: 1, protocol: UDP}]"), "no error");
 }
 
+TEST(DecodeService, AServiceHasNoAddressThatIsNobodysOrTheNodesOwn) {
+  for (const std::string address : {"127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "ff02::1"}) {
+    const std::string text =
+        service(base::cat("  clusterIP: 10.96.0.1\n  ports: [{port: 80}]\n  externalIPs: [\"", address, "\"]\n"));
+    EXPECT_NE(error_of(text).find("spec.externalIPs[0]: "), std::string::npos) << error_of(text);
+    EXPECT_EQ(decoded<Service>(text, Strictness::Lenient).external_ips, std::vector<net::Ip>()) << address;
+  }
+}
+
 TEST(DecodeService, LenientDropsWhatKubeProxySkipsAndReadsSloppyAddresses) {
   const Service read = decoded<Service>(service(R"(
   type: Unheard

@@ -96,6 +96,11 @@ bool Ip::is_loopback() const {
   return *this == one;
 }
 
+bool Ip::is_multicast() const {
+  if (!is_v4()) return bytes_[0] == 0xff;
+  return (bytes_[kV4Offset] & 0xf0) == 0xe0 || v4_be() == 0xffffffff;
+}
+
 std::uint32_t Ip::v4_be() const {
   std::uint32_t value = 0;
   std::memcpy(&value, bytes_.data() + kV4Offset, sizeof value);

@@ -34,6 +34,7 @@ class Ip {
   Family family() const { return is_v4() ? Family::V4 : Family::V6; }
   bool is_unspecified() const;  // "::" or 0.0.0.0
   bool is_loopback() const;     // 127/8 or ::1
+  bool is_multicast() const;    // 224/4, 255.255.255.255 or ff00::/8
   std::uint32_t v4_be() const;  // REQUIRES is_v4(); network order
   const std::array<std::uint8_t, 16>& bytes() const { return bytes_; }
   std::string to_string() const;

@@ -28,6 +28,15 @@ TEST(Ip, SloppyReadingTakesLeadingZerosAsDecimal) {
   EXPECT_FALSE(Ip::parse_sloppy("0999.1.1.1"));
 }
 
+TEST(Ip, KnowsAddressesThatNoHostHas) {
+  for (const std::string text : {"224.0.0.1", "239.255.255.255", "255.255.255.255", "ff02::1"}) {
+    EXPECT_TRUE(Ip::parse(text)->is_multicast()) << text;
+  }
+  for (const std::string text : {"223.255.255.255", "240.0.0.1", "10.0.0.1", "fe80::1", "::1"}) {
+    EXPECT_FALSE(Ip::parse(text)->is_multicast()) << text;
+  }
+}
+
 TEST(Prefix, ClearsHostBitsAndKnowsItsMembers) {
   const auto v4 = Prefix::parse("10.1.255.7/15");
   ASSERT_TRUE(v4);

@@ -17,19 +17,13 @@ std::string milliseconds(base::Duration duration) {
   return base::cat(us / 1000, ".", us % 1000 / 100);
 }
 
-proxy::model::NodeView view_of(const std::string& name, const kube::Node* node) {
-  proxy::model::NodeView view{.name = name, .zone = {}};
-  if (node == nullptr) return view;
-  if (const auto zone = node->labels.find(std::string(kube::kZoneLabel)); zone != node->labels.end()) {
-    view.zone = zone->second;
-  }
-  return view;
-}
-
 }  // namespace
 
 Controller::Controller(Parts parts, const std::string& node_name)
-    : parts_(std::move(parts)), ledger_(parts_.clock), failure_log_(parts_.clock), view_(view_of(node_name, nullptr)) {}
+    : parts_(std::move(parts)),
+      ledger_(parts_.clock),
+      failure_log_(parts_.clock),
+      view_{.name = node_name, .zone = {}} {}
 
 void Controller::upsert(kube::Object object) {
   count_event(kube::kind_of(object), 1);
@@ -81,7 +75,7 @@ void Controller::flush() {
   kube::Dirty dirty = store_.take_dirty();
   if (dirty.node) {
     parts_.health.set_node(store_.node());
-    proxy::model::NodeView view = view_of(view_.name, store_.node());
+    proxy::model::NodeView view = proxy::model::node_view(store_, view_.name);
     dirty.node = view != view_;  // a taint or an address alone changes no service
     view_ = std::move(view);
   }

@@ -45,14 +45,14 @@ Outcome Applier::replace(Work work) {
   outcome.kind = Outcome::Kind::Replace;
   outcome.origin = std::exchange(held_, {});
   merge(outcome.origin, std::move(work.origin));
-  const std::vector<ServiceState> all = folded(std::move(work));
+  const Everything all = folded(std::move(work));
 
   std::map<Key, unsigned> attempts;
   for (const auto& [key, again] : again_) attempts.emplace(key, again.attempts);
   again_.clear();
 
   const base::Instant start = clock_.now();
-  Report report = dataplane_.replace(all);
+  Report report = dataplane_.replace(all.node, all.services);
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
@@ -60,7 +60,7 @@ Outcome Applier::replace(Work work) {
   all_due_.reset();
   replaced_ = std::none_of(outcome.failures.begin(), outcome.failures.end(), is_general);
   if (std::all_of(outcome.failures.begin(), outcome.failures.end(), is_of_a_service)) all_attempts_ = 0;
-  note_failures(outcome, attempts, all);
+  note_failures(outcome, attempts, all.services);
   return outcome;
 }
 

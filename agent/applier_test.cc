@@ -23,7 +23,7 @@ class ApplierTest : public testing::Test {
 
   static Work everything(std::vector<ServiceState> states) {
     Work work;
-    work.all = std::move(states);
+    work.all = Everything{.services = std::move(states)};
     work.origin.generation = 1;
     return work;
   }

@@ -19,11 +19,11 @@ std::string milliseconds(base::Duration duration) {
 
 }  // namespace
 
-Controller::Controller(Parts parts, const std::string& node_name)
+Controller::Controller(Parts parts, const std::string& node_name, const proxy::model::Config& config)
     : parts_(std::move(parts)),
       ledger_(parts_.clock),
       failure_log_(parts_.clock),
-      view_{.name = node_name, .zone = {}} {}
+      view_{.name = node_name, .zone = {}, .config = config} {}
 
 void Controller::upsert(kube::Object object) {
   count_event(kube::kind_of(object), 1);
@@ -73,19 +73,16 @@ void Controller::flush_soon() {
 void Controller::flush() {
   flush_posted_ = false;
   kube::Dirty dirty = store_.take_dirty();
-  if (dirty.node) {
-    parts_.health.set_node(store_.node());
-    proxy::model::NodeView view = proxy::model::node_view(store_, view_.name);
-    dirty.node = view != view_;  // a taint or an address alone changes no service
-    view_ = std::move(view);
-  }
+  if (dirty.node) parts_.health.set_node(store_.node());
+  const bool view_changed = (dirty.node || dirty.service_cidrs) && look_at_node();
   if (!store_.synced()) return;
-  if (!first_sent_) {
+  if (!first_sent_ || view_changed) {
     first_sent_ = true;
     gathered_.generation = ledger_.totals().generation + 1;
     send_all();
     return;
   }
+  dirty.node = false;  // a taint or a condition alone changes no service
   Changes changes = proxy::model::resolve_changes(store_, dirty, view_);
   if (changes.empty()) {
     gathered_.triggers.clear();
@@ -95,10 +92,18 @@ void Controller::flush() {
   send(work_from(std::move(changes), std::exchange(gathered_, {})));
 }
 
+// What the rules depend on beside Services and EndpointSlices: true when it is not what it was.
+bool Controller::look_at_node() {
+  proxy::model::NodeView view = proxy::model::node_view(store_, view_.name, view_.config);
+  if (view == view_) return false;
+  view_ = std::move(view);
+  return true;
+}
+
 void Controller::send_all() {
   if (!first_sent_) return;
   Work work;
-  work.all = proxy::model::resolve_all(store_, view_);
+  work.all = Everything{.node = proxy::model::node_state(view_), .services = proxy::model::resolve_all(store_, view_)};
   work.origin = std::exchange(gathered_, {});
   work.origin.generation = std::max(work.origin.generation, ledger_.totals().generation);
   send(std::move(work));

@@ -32,7 +32,7 @@ class Controller final : public kube::Sink {
     Health& health;
     std::function<void(Work)> hand_over;
   };
-  Controller(Parts parts, const std::string& node_name);
+  Controller(Parts parts, const std::string& node_name, const proxy::model::Config& config = {});
 
   // From the source.
   void upsert(kube::Object object) override;
@@ -53,6 +53,7 @@ class Controller final : public kube::Sink {
   void note_trigger(const kube::EndpointSlice& slice);
   void flush_soon();
   void flush();
+  bool look_at_node();
   void send(Work work);
   void log_progress(const Outcome& outcome, bool first_sync);
 

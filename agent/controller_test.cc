@@ -89,8 +89,8 @@ TEST_F(ControllerTest, HandsOverNothingBeforeServicesAndSlicesAreBothComplete) {
 TEST_F(ControllerTest, TheFirstBatchIsEverythingAndDoesNotWaitForTheNode) {
   sync();
   ASSERT_TRUE(handed_over[0].all);
-  ASSERT_EQ(handed_over[0].all->size(), 1U);
-  EXPECT_EQ(handed_over[0].all->at(0).key, kWeb);
+  ASSERT_EQ(handed_over[0].all->services.size(), 1U);
+  EXPECT_EQ(handed_over[0].all->services.at(0).key, kWeb);
   EXPECT_EQ(handed_over[0].origin.generation, 1U);
 }
 
@@ -142,8 +142,21 @@ TEST_F(ControllerTest, AZoneChangeResolvesEverything) {
   controller.upsert(node);
   turn();
   ASSERT_EQ(handed_over.size(), 2U);
-  EXPECT_TRUE(handed_over[1].changed.contains(kWeb));
+  ASSERT_TRUE(handed_over[1].all);
+  EXPECT_EQ(handed_over[1].all->services.at(0).key, kWeb);
   EXPECT_EQ(controller.node_view().zone, "west");
+}
+
+TEST_F(ControllerTest, AServiceCidrReachesTheDataplaneAtOnce) {
+  sync();
+  kube::ServiceCidr cidr;
+  cidr.meta.key = {"", "kubernetes"};
+  cidr.cidrs = {*net::Prefix::parse("10.96.0.0/16")};
+  controller.upsert(cidr);
+  turn();
+  ASSERT_EQ(handed_over.size(), 2U);
+  ASSERT_TRUE(handed_over[1].all);
+  EXPECT_EQ(handed_over[1].all->node.service_cidrs, cidr.cidrs);
 }
 
 TEST_F(ControllerTest, SendAllWaitsForTheFirstSync) {

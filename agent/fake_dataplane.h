@@ -19,6 +19,7 @@ struct FakeKernel {
   using Key = proxy::model::Key;
 
   std::map<Key, proxy::model::ServiceState> services;
+  proxy::model::NodeState node;
   std::vector<std::string> calls;  // "replace 3", "apply +1 -0"
   std::map<Key, unsigned> fail;    // how often writing this service fails from now on
   unsigned fail_all = 0;           // how many calls from now on fail as a whole
@@ -35,7 +36,9 @@ class FakeDataplane final : public proxy::dataplane::Dataplane {
 
   std::string_view name() const override { return "fake"; }
 
-  Report replace(const std::vector<proxy::model::ServiceState>& services) override {
+  Report replace(const proxy::model::NodeState& node,
+                 const std::vector<proxy::model::ServiceState>& services) override {
+    kernel_.node = node;
     kernel_.calls.push_back(base::cat("replace ", services.size()));
     if (kernel_.before_replace) kernel_.before_replace();
     Report report;

@@ -34,12 +34,12 @@ void merge(Work& earlier, Work&& later) {
   for (auto& [key, state] : later.changed) earlier.changed.insert_or_assign(key, std::move(state));
 }
 
-std::vector<ServiceState> folded(Work&& work) {
-  std::vector<ServiceState> all = std::move(*work.all);
+Everything folded(Work&& work) {
+  Everything all = std::move(*work.all);
   if (work.changed.empty()) return all;
-  std::erase_if(all, [&](const ServiceState& state) { return work.changed.contains(state.key); });
+  std::erase_if(all.services, [&](const ServiceState& state) { return work.changed.contains(state.key); });
   for (auto& [key, state] : work.changed) {
-    if (state) all.push_back(std::move(*state));
+    if (state) all.services.push_back(std::move(*state));
   }
   return all;
 }

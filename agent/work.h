@@ -14,6 +14,7 @@ namespace fairlead::agent {
 
 using proxy::model::Changes;
 using proxy::model::Key;
+using proxy::model::NodeState;
 using proxy::model::ServiceState;
 
 // What a batch of events stands for beside its states; sums under merge.
@@ -27,10 +28,17 @@ struct Origin {
 };
 void merge(Origin& earlier, Origin&& later);
 
+// Everything there is.
+struct Everything {
+  NodeState node{};
+  std::vector<ServiceState> services;
+  bool operator==(const Everything&) const = default;
+};
+
 // Desired state for the dataplane: first `all`, if set, is everything there is; then `changed` by key (nullopt: gone).
 struct Work {
   Origin origin;
-  std::optional<std::vector<ServiceState>> all;
+  std::optional<Everything> all;
   std::map<Key, std::optional<ServiceState>> changed;
   bool operator==(const Work&) const = default;
 };
@@ -39,7 +47,7 @@ Work work_from(Changes changes, Origin origin);
 // Merge law: the later value wins per key, and a later `all` wins over everything before it.
 void merge(Work& earlier, Work&& later);
 // `all` with `changed` laid over it. REQUIRES work.all.
-std::vector<ServiceState> folded(Work&& work);
+Everything folded(Work&& work);
 
 // Whose failure it is: a service, or {"", object}; empty when the call failed as a whole.
 Key subject_of(const proxy::dataplane::Failure& failure);

@@ -15,7 +15,7 @@ Work changes(std::vector<ServiceState> upserted, std::vector<Key> deleted, std::
 
 Work everything(std::vector<ServiceState> states, std::uint64_t generation) {
   Work work;
-  work.all = std::move(states);
+  work.all = Everything{.services = std::move(states)};
   work.origin.generation = generation;
   return work;
 }
@@ -48,7 +48,7 @@ TEST(MergeWork, ChangesAfterACompleteStateAreLaidOverIt) {
   Work work = merged(everything({fake_state("a", 1), fake_state("b", 1)}, 1),
                      changes({fake_state("b", 2), fake_state("c", 1)}, {kA}, 2));
   EXPECT_EQ(work.origin.generation, 2U);
-  EXPECT_EQ(folded(std::move(work)), (std::vector<ServiceState>{fake_state("b", 2), fake_state("c", 1)}));
+  EXPECT_EQ(folded(std::move(work)).services, (std::vector<ServiceState>{fake_state("b", 2), fake_state("c", 1)}));
 }
 
 TEST(MergeWork, IsAssociative) {

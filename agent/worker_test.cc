@@ -48,7 +48,7 @@ class WorkerTest : public testing::Test {
   }
   static Work everything(std::vector<ServiceState> states) {
     Work work;
-    work.all = std::move(states);
+    work.all = Everything{.services = std::move(states)};
     return work;
   }
 };

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "proxy/model/node.h"
 #include "proxy/model/service_state.h"
 
 namespace fairlead::proxy::dataplane {
@@ -53,9 +54,12 @@ class Dataplane {
 
   // Full desired state: adopts what is in the kernel, writes only the difference. First call after start; also after
   // apply() reported failures.
-  virtual Report replace(const std::vector<model::ServiceState>& services) = 0;
+  virtual Report replace(const model::NodeState& node, const std::vector<model::ServiceState>& services) = 0;
   // REQUIRES a successful replace() before. Cost follows the change.
   virtual Report apply(const model::Changes& changes) = 0;
+  // Whether the kernel's connection tracking translates for it, so that entries of endpoints that are gone have to be
+  // taken out there (proxy/conntrack); else it sees to its own table.
+  virtual bool translates_by_conntrack() const { return true; }
   // Removes every trace; safe when there is none.
   virtual Status remove() = 0;
 

@@ -121,6 +121,7 @@ Selection select(const std::vector<Candidate>& candidates, Wanted wanted, const 
   Selection out;
   if (wanted.cluster) out.cluster = cluster_set(candidates, node);
   if (wanted.local) out.local = local_set(candidates);
+  out.serving = pick(candidates, [](const Candidate& c) { return c.serving || c.ready; });
   out.any = std::any_of(candidates.begin(), candidates.end(), [](const Candidate& c) { return c.ready || drains(c); });
   return out;
 }

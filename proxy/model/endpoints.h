@@ -35,7 +35,8 @@ struct Wanted {
 struct Selection {
   std::vector<Endpoint> cluster;
   std::vector<Endpoint> local;
-  bool any = false;  // somewhere in the cluster there is an endpoint that could answer
+  std::vector<Endpoint> serving;  // whatever was wanted
+  bool any = false;               // somewhere in the cluster there is an endpoint that could answer
 };
 Selection select(const std::vector<Candidate>& candidates, Wanted wanted, const NodeView& node);
 

@@ -31,39 +31,82 @@ Pool internal_pool(const kube::Service& service) {
   return service.internal_traffic_policy == kube::TrafficPolicy::Local ? Pool::Local : Pool::Cluster;
 }
 
-// KEP-1436, externalTrafficPolicy: Local is served as Cluster until a Frontend can express its
-// short-circuit, by which clients in the cluster reach the cluster set. Nothing is lost but the client's address.
-Pool external_pool(const kube::Service&) { return Pool::Cluster; }
+// KEP-1436: it counts where there is something outside to come from (kubernetes v1.36 pkg/proxy/serviceport.go).
+bool external_policy_is_local(const kube::Service& service) {
+  if (service.external_traffic_policy != kube::TrafficPolicy::Local) return false;
+  return service.type == kube::ServiceType::LoadBalancer || service.type == kube::ServiceType::NodePort ||
+         !service.external_ips.empty();
+}
 
-// docs/adr/0004: whoever reaches a service from outside may have a route back only through this node.
-bool masquerades(FrontendKind kind) { return kind != FrontendKind::ClusterIp; }
+// docs/adr/0004: whoever reaches a service from outside may have a route back only through this node. ClusterIPs are
+// masqueraded for strangers, so that a network may route them to any node.
+Masquerade masquerade_of(FrontendKind kind, Pool pool, net::Family family, const NodeView& node) {
+  if (kind != FrontendKind::ClusterIp) return pool == Pool::Local ? Masquerade::Never : Masquerade::Always;
+  if (node.config.masquerade_all) return Masquerade::Always;
+  return tells_pods(node, family) ? Masquerade::OffCluster : Masquerade::Never;
+}
 
 // KEP-2086: refused when nobody in the cluster could answer, silence when only this node cannot.
 WhenEmpty when_empty(Pool pool, bool any_endpoint) {
   return pool == Pool::Local && any_endpoint ? WhenEmpty::Drop : WhenEmpty::Reject;
 }
 
+bool contains(const std::vector<net::Ip>& list, const net::Ip& ip) {
+  return std::find(list.begin(), list.end(), ip) != list.end();
+}
+
+// Who may use the load balancer's addresses; empty: everybody. Ranges of this family count alone, and one that takes in
+// everything lifts the restriction. Where they take in the node, its load balancer addresses may be bound on it, and
+// its own connections come from those (kubernetes v1.36 pkg/proxy/iptables/proxier.go, "allow from VIP").
+std::vector<net::Prefix> allowed_sources(const kube::Service& service, net::Family family, const NodeView& node) {
+  std::vector<net::Prefix> out;
+  for (const net::Prefix& range : service.load_balancer_source_ranges) {
+    if (range.family() == family) out.push_back(range);
+  }
+  if (std::any_of(out.begin(), out.end(), [](const net::Prefix& range) { return range.length == 0; })) return {};
+  const bool takes_in_node = std::any_of(out.begin(), out.end(), [&](const net::Prefix& range) {
+    return std::any_of(node.addresses.begin(), node.addresses.end(),
+                       [&](const net::Ip& ip) { return range.contains(ip); });
+  });
+  for (const net::Ip& ip : service.load_balancer_ips) {
+    if (!takes_in_node || ip.family() != family) continue;
+    out.push_back({ip, static_cast<std::uint8_t>(family == net::Family::V4 ? 32 : 128)});
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
 // Every address and port that leads to this service port in one family. Two roles of one address and port are one
-// frontend, by the order of FrontendKind. (Source ranges of load balancer addresses, and
-// session affinity, will be further members of Frontend and PortState, filled in here and in resolve_port.)
+// frontend, by the order of FrontendKind.
 std::vector<Frontend> frontends_of(const kube::Service& service, const kube::ServicePort& port,
-                                   const net::Ip& cluster_ip) {
+                                   const net::Ip& cluster_ip, bool restricted, const NodeView& node) {
   std::vector<Frontend> out;
+  const net::Family family = cluster_ip.family();
   const auto add = [&](FrontendKind kind, const net::Ip& address, std::uint16_t number) {
     for (const Frontend& other : out) {
       if (other.address == address && other.port == number) return;
     }
-    const Pool pool = kind == FrontendKind::ClusterIp ? internal_pool(service) : external_pool(service);
-    out.push_back({kind, address, number, pool, WhenEmpty::Reject, masquerades(kind)});
+    const bool external_local = kind != FrontendKind::ClusterIp && external_policy_is_local(service);
+    const Pool pool =
+        kind == FrontendKind::ClusterIp ? internal_pool(service) : (external_local ? Pool::Local : Pool::Cluster);
+    out.push_back({.kind = kind,
+                   .address = address,
+                   .port = number,
+                   .pool = pool,
+                   .when_empty = WhenEmpty::Reject,
+                   .masquerade = masquerade_of(kind, pool, family, node),
+                   .short_circuit = external_local,
+                   .restricted = restricted && contains(service.load_balancer_ips, address)});
   };
   const auto add_all = [&](FrontendKind kind, const std::vector<net::Ip>& addresses) {
     for (const net::Ip& address : addresses) {
-      if (address.family() == cluster_ip.family() && !address.is_unspecified()) add(kind, address, port.port);
+      if (address.family() == family && !address.is_unspecified()) add(kind, address, port.port);
     }
   };
   add(FrontendKind::ClusterIp, cluster_ip, port.port);
   if (port.node_port != 0) add(FrontendKind::NodePort, net::Ip(), port.node_port);
-  add_all(FrontendKind::ExternalIp, service.external_ips);
+  if (node.config.external_ips) add_all(FrontendKind::ExternalIp, service.external_ips);
   add_all(FrontendKind::LoadBalancerIp, service.load_balancer_ips);
   std::sort(out.begin(), out.end());
   return out;
@@ -75,14 +118,22 @@ PortState resolve_port(const kube::Service& service, const kube::ServicePort& po
   out.name = port.name;
   out.protocol = port.protocol;
   out.family = address.family();
-  out.frontends = frontends_of(service, port, address);
-  const auto draws_from = [&](Pool pool) {
-    return std::any_of(out.frontends.begin(), out.frontends.end(), [&](const Frontend& f) { return f.pool == pool; });
+  out.allowed_sources = allowed_sources(service, out.family, node);
+  out.frontends = frontends_of(service, port, address, !out.allowed_sources.empty(), node);
+  const auto any_frontend = [&](auto&& wanted) {
+    return std::any_of(out.frontends.begin(), out.frontends.end(), wanted);
   };
+  if (!any_frontend([](const Frontend& f) { return f.restricted; })) out.allowed_sources.clear();
+  if (service.session_affinity == kube::SessionAffinity::ClientIp)
+    out.affinity_seconds = service.affinity_timeout_seconds;
+  const Wanted wanted{
+      .cluster = any_frontend([](const Frontend& f) { return f.pool == Pool::Cluster || f.short_circuit; }),
+      .local = any_frontend([](const Frontend& f) { return f.pool == Pool::Local; })};
   const std::vector<Candidate> candidates = collect(slices, port.name, port.protocol, out.family, node);
-  Selection selection = select(candidates, {draws_from(Pool::Cluster), draws_from(Pool::Local)}, node);
+  Selection selection = select(candidates, wanted, node);
   out.cluster_endpoints = std::move(selection.cluster);
   out.local_endpoints = std::move(selection.local);
+  out.serving_endpoints = std::move(selection.serving);
   for (Frontend& frontend : out.frontends) frontend.when_empty = when_empty(frontend.pool, selection.any);
   return out;
 }
@@ -111,7 +162,11 @@ ServiceState resolve(const kube::Service& service, const std::vector<const kube:
       out.ports.push_back(resolve_port(service, port, *address, ordered, node));
     }
   }
-  if (!out.ports.empty()) out.counts = count(ordered, node);
+  if (out.ports.empty()) return out;
+  out.counts = count(ordered, node);
+  if (service.type == kube::ServiceType::LoadBalancer && external_policy_is_local(service)) {
+    out.health_check_node_port = service.health_check_node_port;
+  }
   return out;
 }
 
@@ -133,15 +188,6 @@ std::vector<ServiceState> resolve_all(const kube::Store& store, const NodeView& 
   std::vector<ServiceState> out;
   out.reserve(store.services().size());
   for (const auto& [key, service] : store.services()) out.push_back(resolve(service, store.slices_of(key), node));
-  return out;
-}
-
-NodeView node_view(const kube::Store& store, std::string_view node_name) {
-  NodeView out{std::string(node_name), {}};
-  if (const kube::Node* node = store.node()) {
-    const auto zone = node->labels.find(std::string(kube::kZoneLabel));
-    if (zone != node->labels.end()) out.zone = zone->second;
-  }
   return out;
 }
 

@@ -12,7 +12,7 @@ using kube::Service;
 using net::Family;
 using net::Ip;
 
-const NodeView kNode{"node1", "zone-a"};
+const NodeView kNode{.name = "node1", .zone = "zone-a"};
 constexpr std::uint16_t kPort = 80;
 constexpr std::uint16_t kTarget = 8080;
 
@@ -67,10 +67,10 @@ ServiceState resolved(const Service& service, const std::vector<EndpointSlice>& 
 }
 
 Frontend cluster_ip(std::string_view address, std::uint16_t port = kPort) {
-  return {FrontendKind::ClusterIp, ip(address), port, Pool::Cluster, WhenEmpty::Reject, false};
+  return {.kind = FrontendKind::ClusterIp, .address = ip(address), .port = port};
 }
 Frontend from_outside(FrontendKind kind, const Ip& address, std::uint16_t port = kPort) {
-  return {kind, address, port, Pool::Cluster, WhenEmpty::Reject, true};
+  return {.kind = kind, .address = address, .port = port, .masquerade = Masquerade::Always};
 }
 
 TEST(Resolve, AClusterIpLeadsToItsReadyEndpoints) {
@@ -80,6 +80,7 @@ TEST(Resolve, AClusterIpLeadsToItsReadyEndpoints) {
   PortState& port = expected.ports.emplace_back();
   port.frontends = {cluster_ip("10.96.0.1")};
   port.cluster_endpoints = {{ip("10.244.1.10"), kTarget, true}, {ip("10.244.2.10"), kTarget, false}};
+  port.serving_endpoints = port.cluster_endpoints;
   expected.counts = {1, 2, 2};
   EXPECT_EQ(state, expected);
 }
@@ -303,7 +304,7 @@ TEST(ResolveChanges, ResolvesEverythingWhenTheNodeChanged) {
   const kube::Dirty dirty = store.take_dirty();
   EXPECT_EQ(resolve_changes(store, dirty, node_view(store, "node1")).upserted.size(), 1U);
   EXPECT_EQ(node_view(store, "node1"), kNode);
-  EXPECT_EQ(node_view(kube::Store(), "node1"), (NodeView{"node1", ""}));
+  EXPECT_EQ(node_view(kube::Store(), "node1"), (NodeView{.name = "node1", .zone = ""}));
 }
 
 TEST(ServiceState, ReadsWellInATestFailure) {
@@ -311,9 +312,10 @@ TEST(ServiceState, ReadsWellInATestFailure) {
   service.ports[0].node_port = 30080;
   std::ostringstream out;
   out << resolved(service, {slice("a", {at("10.244.1.10", "node1")})});
-  EXPECT_EQ(out.str(),
-            "default/web ClusterIP endpoints 1/1/1\n"
-            "  {\"\" TCP IPv4, ClusterIP 10.96.0.1:80, NodePort 30080 masquerade: cluster=[10.244.1.10:8080(local)]}");
+  EXPECT_EQ(
+      out.str(),
+      "default/web ClusterIP endpoints 1/1/1\n"
+      "  {\"\" TCP IPv4, ClusterIP 10.96.0.1:80, NodePort 30080 masquerade always: cluster=[10.244.1.10:8080(local)]}");
 }
 
 }  // namespace

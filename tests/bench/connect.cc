@@ -63,7 +63,7 @@ Result<std::unique_ptr<proxy::dataplane::Dataplane>> program(const std::string& 
   options.bpf_root = bed.bpf_root(1);
   const auto chosen = TRY(proxy::dataplane::select(name, proxy::dataplane::modules(), options));
   auto dataplane = TRY(chosen.module.open(options));
-  const auto report = dataplane->replace(make_states(services, pod));
+  const auto report = dataplane->replace({}, make_states(services, pod));
   if (!report.ok()) return report.failures.front().error;
   return dataplane;
 }

@@ -47,7 +47,7 @@ Result<MemoryRun> run_from_memory(const std::string& dataplane_name, const Clust
   store.replace(kube::Kind::Service, make_services(size));
   store.replace(kube::Kind::EndpointSlice, make_slices(size));
   (void)store.take_dirty();
-  TRY(check(dataplane->replace(proxy::model::resolve_all(store, node))));
+  TRY(check(dataplane->replace(proxy::model::node_state(node), proxy::model::resolve_all(store, node))));
   MemoryRun run;
   run.first_sync_s = static_cast<double>(monotonic_ns() - started_ns) / 1e9;
 

@@ -90,7 +90,8 @@ class InProcessDriver final : public Driver {
     const kube::Dirty dirty = node.store.take_dirty();
     if (node.dataplane->notification_fd() >= 0) (void)node.dataplane->handle_notification();
     const Report report = node.replaced ? node.dataplane->apply(proxy::model::resolve_changes(node.store, dirty, view))
-                                        : node.dataplane->replace(proxy::model::resolve_all(node.store, view));
+                                        : node.dataplane->replace(proxy::model::node_state(view),
+                                                                  proxy::model::resolve_all(node.store, view));
     node.replaced = report.ok();
     return status_of(report, node.name);
   }

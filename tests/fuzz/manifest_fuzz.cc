@@ -22,7 +22,7 @@ void read_as_manifest(std::string_view name, std::string_view text) {
   if (!manifest) return check(!manifest.error().message().empty());
   kube::Store store;
   for (const kube::ManifestObject& one : manifest->objects) store.upsert(one.object);
-  (void)proxy::model::resolve_all(store, {"node1", "zone-a"});
+  (void)proxy::model::resolve_all(store, {.name = "node1", .zone = "zone-a"});
   check(store.services().size() + store.slices().size() <= manifest->objects.size());
 }
 

@@ -57,7 +57,7 @@ TEST_F(Attachment, AnInterfaceThatTakesNoProgramIsNamedAndTheOthersServe) {
   dataplane_ = *open_with(world_.options(),
                           std::make_unique<Refusing>(make_attacher(TcHook::Tcx, links_dir(world_.options())), "pod2"));
   for (int i = 0; i < 2; ++i) {
-    const Report report = i == 0 ? dataplane_->replace(services_) : dataplane_->handle_notification();
+    const Report report = i == 0 ? dataplane_->replace({}, services_) : dataplane_->handle_notification();
     ASSERT_EQ(report.failures.size(), 1U);
     EXPECT_EQ(report.failures[0].service, model::Key{});
     EXPECT_EQ(report.failures[0].object, "interface pod2");
@@ -70,7 +70,7 @@ TEST_F(Attachment, AnUnattachableCgroupIsNamedAndThePacketsAreServed) {
   world_.serve(Place::Pod1, 8080, "one");
   dataplane_ = *open(world_.options());
   world_.shell(Place::Node, "rmdir " + world_.options().cgroup);
-  const Report report = dataplane_->replace(services_);
+  const Report report = dataplane_->replace({}, services_);
   ASSERT_EQ(report.failures.size(), 1U);
   EXPECT_EQ(report.failures[0].object, "cgroup " + world_.options().cgroup);
   EXPECT_EQ(world_.run(Place::Client, Cgroup::Outside, [] { return ask({.to = "192.0.2.1", .port = 30080}); }),
@@ -79,7 +79,7 @@ TEST_F(Attachment, AnUnattachableCgroupIsNamedAndThePacketsAreServed) {
 
 TEST_F(Attachment, AQdiscThatOthersHaveComeToUseStaysWithTheirFilters) {
   open_clsact();
-  expect_ok(dataplane_->replace(services_));
+  expect_ok(dataplane_->replace({}, services_));
   world_.shell(Place::Node, base::cat("tc filter add dev pod1 egress pref 7 bpf direct-action object-pinned ",
                                       world_.options().bpf_root, "/t/v1/programs/tc_egress"));
   ASSERT_TRUE(dataplane_->remove());
@@ -92,7 +92,7 @@ TEST_F(Attachment, AQdiscThatStoodBeforeStaysEvenEmpty) {
   world_.shell(Place::Node, "tc qdisc add dev pod1 clsact");
   const std::string before = qdiscs();
   open_clsact();
-  expect_ok(dataplane_->replace(services_));
+  expect_ok(dataplane_->replace({}, services_));
   EXPECT_NE(qdiscs(), before);
   ASSERT_TRUE(dataplane_->remove());
   EXPECT_EQ(qdiscs(), before);
@@ -101,10 +101,10 @@ TEST_F(Attachment, AQdiscThatStoodBeforeStaysEvenEmpty) {
 
 TEST_F(Attachment, AFilterThatSomebodyTookAwayComesBackWithTheNextReplace) {
   open_clsact();
-  expect_ok(dataplane_->replace(services_));
+  expect_ok(dataplane_->replace({}, services_));
   const std::string whole = filters("pod1").substr(0, filters("pod1").find(" id "));
   world_.shell(Place::Node, "tc qdisc del dev pod1 clsact");
-  const Report report = dataplane_->replace(services_);
+  const Report report = dataplane_->replace({}, services_);
   expect_ok(report);
   EXPECT_EQ(report.kernel_writes, 2U);
   EXPECT_EQ(filters("pod1").substr(0, whole.size()), whole);
@@ -115,7 +115,7 @@ TEST_F(Attachment, AFilterThatSomebodyTookAwayComesBackWithTheNextReplace) {
 // A port of a bond is seen on the bond: what it had of ours must go.
 TEST_F(Attachment, AnInterfaceThatIsNoLongerOursLosesFiltersAndQdisc) {
   open_clsact();
-  expect_ok(dataplane_->replace(services_));
+  expect_ok(dataplane_->replace({}, services_));
   world_.shell(Place::Node, "ip link add late type veth peer name late-peer");
   expect_ok(dataplane_->handle_notification());
   EXPECT_NE(filters("late").find("tc_ingress"), std::string::npos) << filters("late");

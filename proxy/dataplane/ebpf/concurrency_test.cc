@@ -85,7 +85,7 @@ TEST_F(Concurrency, EachPickIsOfTheOldSetOrTheNewAndNoneIsLost) {
     odd.endpoint(base::cat("10.1.0.", 10 + i), i);
   // Others come and go beside it, so that hash elements and extents are recycled all the time.
   const auto beside = service("beside").external_ip("198.51.100.2", 80).endpoint("10.9.9.9", 9);
-  expect_ok(dataplane_->replace({even}));
+  expect_ok(dataplane_->replace({}, {even}));
 
   std::atomic<bool> stop = false;
   std::atomic<int> changes = 0;

@@ -20,7 +20,9 @@ class EbpfDataplane final : public Dataplane {
 
   std::string_view name() const override { return "ebpf"; }
 
-  Report replace(const std::vector<model::ServiceState>& services) override {
+  bool translates_by_conntrack() const override { return false; }
+
+  Report replace(const model::NodeState&, const std::vector<model::ServiceState>& services) override {
     // The first time, every hook stands before there is a service: a flow that one hook began would be lost at the next
     // one, and another dataplane may still be serving. Later new programs find their maps full.
     Report attached;

@@ -48,7 +48,7 @@ class Packets : public ::testing::TestWithParam<Case> {
       EXPECT_TRUE(dataplane_->remove());
     }
   }
-  void replace(const std::vector<model::ServiceState>& services) { expect_ok(dataplane_->replace(services)); }
+  void replace(const std::vector<model::ServiceState>& services) { expect_ok(dataplane_->replace({}, services)); }
 
   net::Family family() const { return GetParam().family; }
   bool v4() const { return family() == net::Family::V4; }
@@ -187,12 +187,12 @@ TEST_P(Packets, AnotherBuildIsSwappedInUnderTheLinks) {
   world_.shell(Place::Node, cat("bpftool map update pinned ", world_.options().bpf_root,
                                 "/t/v1/build key 0 0 0 0 value 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"));
   reopen();
-  const Report report = dataplane_->replace(services);
+  const Report report = dataplane_->replace({}, services);
   expect_ok(report);
   EXPECT_EQ(world_.shell(Place::Node, "tc filter show dev up0 ingress | grep -c 'bpf.* id ' || true"),
             GetParam().hook == TcHook::Tcx ? "0\n" : "1\n");
   EXPECT_EQ(report.kernel_writes, 8U + 2U * 3U + 1U) << "cgroup links, two for each of three interfaces, the build";
-  EXPECT_EQ(dataplane_->replace(services).kernel_writes, 0U);
+  EXPECT_EQ(dataplane_->replace({}, services).kernel_writes, 0U);
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080), answer);
 }
 
@@ -204,7 +204,7 @@ TEST_P(Packets, ARestartServesOnAndWritesNothing) {
   dataplane_.reset();
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080), answer);
   reopen();
-  const Report report = dataplane_->replace(services);
+  const Report report = dataplane_->replace({}, services);
   expect_ok(report);
   EXPECT_EQ(report.kernel_writes, 0U);
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080), answer);

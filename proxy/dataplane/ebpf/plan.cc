@@ -46,7 +46,7 @@ std::vector<Claim> plan(const model::ServiceState& service) {
       PoolPtr& pool = pools[frontend.pool == model::Pool::Cluster ? 0 : 1];
       if (!pool) pool = make_pool(port.pool(frontend.pool));
       std::uint32_t flags = 0;
-      if (frontend.masquerade) flags |= bpf::FRONTEND_MASQUERADE;
+      if (frontend.masquerade == model::Masquerade::Always) flags |= bpf::FRONTEND_MASQUERADE;
       if (frontend.when_empty == model::WhenEmpty::Drop) flags |= bpf::FRONTEND_DROP_WHEN_EMPTY;
       claims.push_back({make_key(port, frontend), flags, pool});
     }

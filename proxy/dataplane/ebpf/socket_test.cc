@@ -28,7 +28,7 @@ class Sockets : public ::testing::Test {
       EXPECT_TRUE(removed) << removed.error().message();
     }
   }
-  void replace(const std::vector<model::ServiceState>& services) { expect_ok(dataplane_->replace(services)); }
+  void replace(const std::vector<model::ServiceState>& services) { expect_ok(dataplane_->replace({}, services)); }
   std::string from(Place place, const Ask& what) {
     return world_.run(place, Cgroup::Inside, [&] { return ask(what); });
   }
@@ -111,12 +111,12 @@ TEST_F(Sockets, ARestartAdoptsEverythingAndWritesNothing) {
   const std::vector<model::ServiceState> services{
       service("web").cluster_ip("10.96.0.1", 80).node_port(30080).endpoint("10.1.0.11", 8080),
       service("none").cluster_ip("10.96.0.2", 80)};
-  EXPECT_GT(dataplane_->replace(services).kernel_writes, 0U);
-  EXPECT_EQ(dataplane_->replace(services).kernel_writes, 0U);
+  EXPECT_GT(dataplane_->replace({}, services).kernel_writes, 0U);
+  EXPECT_EQ(dataplane_->replace({}, services).kernel_writes, 0U);
   dataplane_.reset();
   EXPECT_EQ(from(Place::Pod2, {.to = "10.96.0.1", .port = 80}), "one ::ffff:10.1.0.12");
   dataplane_ = std::move(*open(world_.options()));
-  const Report report = dataplane_->replace(services);
+  const Report report = dataplane_->replace({}, services);
   expect_ok(report);
   EXPECT_EQ(report.kernel_writes, 0U);
   EXPECT_EQ(from(Place::Pod2, {.to = "10.96.0.1", .port = 80}), "one ::ffff:10.1.0.12");

@@ -38,7 +38,7 @@ class ServiceBuilder {
   }
   // The frontend named last.
   ServiceBuilder& masquerade() {
-    port().frontends.back().masquerade = true;
+    port().frontends.back().masquerade = model::Masquerade::Always;
     return *this;
   }
   ServiceBuilder& drop_when_empty() {

@@ -45,7 +45,7 @@ class NftablesKernel : public testing::Test {
     }));
   }
   void replace(const std::vector<model::ServiceState>& services) {
-    const Report report = dataplane_->replace(services);
+    const Report report = dataplane_->replace({}, services);
     ASSERT_TRUE(report.ok()) << report.failures[0].error.message();
   }
 
@@ -208,7 +208,7 @@ TEST_F(NftablesKernel, ARestartWritesNothing) {
   replace(services);
   const std::string before = dump_text(*dataplane_);
   start();
-  EXPECT_EQ(dataplane_->replace(services).kernel_writes, 0U);
+  EXPECT_EQ(dataplane_->replace({}, services).kernel_writes, 0U);
   EXPECT_EQ(dump_text(*dataplane_), before);
 }
 
@@ -245,7 +245,7 @@ TEST_F(NftablesKernel, WhatSomebodyElseBreaksIsRepaired) {
     EXPECT_EQ(dump_text(*dataplane_), before);
     EXPECT_EQ(ask("pod1a", service_ip(Family::V4), 80).substr(0, 3), "pod");
     EXPECT_FALSE(notified(0));
-    EXPECT_EQ(dataplane_->replace(services).kernel_writes, 0U) << base::join(attack, " ");
+    EXPECT_EQ(dataplane_->replace({}, services).kernel_writes, 0U) << base::join(attack, " ");
   }
   nft({"flush", "ruleset"});  // noticed by a change instead
   EXPECT_TRUE(dataplane_->apply({{web(Family::V4, {"pod1b"})}, {}}).ok());
@@ -288,7 +288,7 @@ TEST_F(NftablesKernel, TenThousandServicesAreWrittenAdoptedAndChanged) {
   replace(services);
   EXPECT_EQ(ask("pod1a", service_ip(Family::V4), 80).substr(0, 5), "pod2a");
   start();
-  EXPECT_EQ(dataplane_->replace(services).kernel_writes, 0U);
+  EXPECT_EQ(dataplane_->replace({}, services).kernel_writes, 0U);
   EXPECT_EQ(dataplane_->apply({{web(Family::V4, {"pod2b"})}, {}}).kernel_writes, 2U);
   EXPECT_EQ(ask("pod1a", service_ip(Family::V4), 80).substr(0, 5), "pod2b");
 }

@@ -24,7 +24,7 @@ class Nftables final : public Dataplane {
 
   std::string_view name() const override { return "nftables"; }
 
-  Report replace(const std::vector<model::ServiceState>& services) override {
+  Report replace(const model::NodeState&, const std::vector<model::ServiceState>& services) override {
     Report report;
     claims_ = Claims();
     ready_ = false;

@@ -58,14 +58,14 @@ std::string believed(const Dataplane& dataplane) {
 // What a fresh node holds after these services.
 std::string fresh_text(const std::vector<model::ServiceState>& services) {
   Node node;
-  EXPECT_TRUE(node.start()->replace(services).ok());
+  EXPECT_TRUE(node.start()->replace({}, services).ok());
   return node.text();
 }
 
 TEST(Nftables, WritesServicesAndBelievesWhatTheKernelHolds) {
   Node node;
   auto dataplane = node.start();
-  const Report report = dataplane->replace(some_services());
+  const Report report = dataplane->replace({}, some_services());
   EXPECT_TRUE(report.ok());
   EXPECT_EQ(report.kernel_writes, node.ns->writes);
   EXPECT_EQ(node.ns->commits, 1U);
@@ -82,17 +82,17 @@ TEST(Nftables, WritesServicesAndBelievesWhatTheKernelHolds) {
 TEST(Nftables, TheSameStateTwiceWritesNothing) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace(some_services()).ok());
-  EXPECT_EQ(dataplane->replace(some_services()).kernel_writes, 0U);
+  ASSERT_TRUE(dataplane->replace({}, some_services()).ok());
+  EXPECT_EQ(dataplane->replace({}, some_services()).kernel_writes, 0U);
   EXPECT_EQ(dataplane->apply({.upserted = some_services(), .deleted = {}}).kernel_writes, 0U);
   EXPECT_EQ(node.ns->commits, 1U);
 }
 
 TEST(Nftables, ARestartAdoptsAndWritesNothing) {
   Node node;
-  ASSERT_TRUE(node.start()->replace(some_services()).ok());
+  ASSERT_TRUE(node.start()->replace({}, some_services()).ok());
   auto again = node.start();
-  EXPECT_EQ(again->replace(some_services()).kernel_writes, 0U);
+  EXPECT_EQ(again->replace({}, some_services()).kernel_writes, 0U);
   // Hairpin addresses are known again after adoption.
   const Report report = again->apply({.upserted = {}, .deleted = {{"default", "six"}}});
   EXPECT_TRUE(report.ok());
@@ -101,43 +101,43 @@ TEST(Nftables, ARestartAdoptsAndWritesNothing) {
 
 TEST(Nftables, ARestartWithManyEndpointsAsksForThemByKey) {
   Node node;
-  ASSERT_TRUE(node.start()->replace(some_services()).ok());
+  ASSERT_TRUE(node.start()->replace({}, some_services()).ok());
   node.find_above = 0;
-  EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 0U);
+  EXPECT_EQ(node.start()->replace({}, some_services()).kernel_writes, 0U);
   // One is missing: then all are read.
   auto& endpoints = node.ns->tables[kV4].elements["endpoints"];
   endpoints.erase(std::prev(endpoints.end()));
-  EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 1U);
+  EXPECT_EQ(node.start()->replace({}, some_services()).kernel_writes, 1U);
   EXPECT_EQ(node.text(), fresh_text(some_services()));
 }
 
 TEST(Nftables, ACompleteStateOnTopOfOneReadsTheKernelOnlyWhenToldTo) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  ASSERT_TRUE(dataplane->replace({}, some_services()).ok());
   const std::string before = node.text();
   node.ns->tables.clear();
-  EXPECT_EQ(dataplane->replace(some_services()).kernel_writes, 0U);
+  EXPECT_EQ(dataplane->replace({}, some_services()).kernel_writes, 0U);
   node.ns->edit(kV4);
-  EXPECT_GT(dataplane->replace(some_services()).kernel_writes, 0U);
+  EXPECT_GT(dataplane->replace({}, some_services()).kernel_writes, 0U);
   EXPECT_EQ(node.text(), before);
 }
 
 TEST(Nftables, ARestartWritesOnlyTheDifference) {
   Node node;
-  ASSERT_TRUE(node.start()->replace(some_services()).ok());
+  ASSERT_TRUE(node.start()->replace({}, some_services()).ok());
   auto services = some_services();
   services[3].ports[0].cluster_endpoints[2].port = 9090;
   services.erase(services.begin() + 1);
   // One slot, and the two frontends of "none".
-  EXPECT_EQ(node.start()->replace(services).kernel_writes, 4U);
-  EXPECT_EQ(node.start()->replace(services).kernel_writes, 0U);
+  EXPECT_EQ(node.start()->replace({}, services).kernel_writes, 4U);
+  EXPECT_EQ(node.start()->replace({}, services).kernel_writes, 0U);
 }
 
 TEST(Nftables, OneEndpointCostsAHandfulOfWrites) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace({service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(100))}).ok());
+  ASSERT_TRUE(dataplane->replace({}, {service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(100))}).ok());
   auto changed = endpoints(100);
   changed[50] = endpoint("10.9.9.9", 8080);
   EXPECT_EQ(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, changed)}, {}}).kernel_writes, 2U);
@@ -150,7 +150,7 @@ TEST(Nftables, OneEndpointCostsAHandfulOfWrites) {
 TEST(Nftables, EndpointsAppearAndVanishInOneTransaction) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace({service("a", {cluster_ip("10.96.0.1", 80)}, {})}).ok());
+  ASSERT_TRUE(dataplane->replace({}, {service("a", {cluster_ip("10.96.0.1", 80)}, {})}).ok());
   EXPECT_TRUE(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(2))}, {}}).ok());
   EXPECT_EQ(node.text(), fresh_text({service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(2))}));
   EXPECT_TRUE(dataplane->apply({{service("a", {cluster_ip("10.96.0.1", 80)}, {})}, {}}).ok());
@@ -165,7 +165,7 @@ TEST(Nftables, ALargeSyncIsSeveralTransactionsEachCompleteInItself) {
     services.push_back(
         service("s" + std::to_string(i), {cluster_ip("10.96.0." + std::to_string(i), 80)}, endpoints(10)));
   }
-  EXPECT_TRUE(node.start(100)->replace(services).ok());
+  EXPECT_TRUE(node.start(100)->replace({}, services).ok());
   EXPECT_GT(node.ns->commits, 4U);
   EXPECT_EQ(node.text(), fresh_text(services));
 }
@@ -178,12 +178,12 @@ TEST(Nftables, DeathAfterAnyTransactionIsRepairedByTheNextStart) {
       service("web", {cluster_ip("10.96.0.12", 80)}, {})};
   for (std::uint64_t survives = 0; survives < 12; ++survives) {
     Node node;
-    ASSERT_TRUE(node.start()->replace(before).ok());
+    ASSERT_TRUE(node.start()->replace({}, before).ok());
     node.ns->die_after = survives;
-    (void)node.start(3)->replace(after);
+    (void)node.start(3)->replace({}, after);
     node.ns->die_after.reset();
-    EXPECT_TRUE(node.start(3)->replace(after).ok());
-    EXPECT_EQ(node.start()->replace(after).kernel_writes, 0U) << survives;
+    EXPECT_TRUE(node.start(3)->replace({}, after).ok());
+    EXPECT_EQ(node.start()->replace({}, after).kernel_writes, 0U) << survives;
   }
 }
 
@@ -193,7 +193,7 @@ TEST(Nftables, ARefusedCommandAnywhereIsRepairedWithinTheCall) {
   for (std::uint64_t nth = 0; nth < 60; ++nth) {
     Node node;
     node.ns->fail_command = nth;
-    const Report report = node.start()->replace(services);
+    const Report report = node.start()->replace({}, services);
     EXPECT_TRUE(report.ok()) << nth;
     EXPECT_EQ(node.text(), fresh_text(services)) << nth;
     writes = std::max(writes, report.kernel_writes);
@@ -204,7 +204,7 @@ TEST(Nftables, ARefusedCommandAnywhereIsRepairedWithinTheCall) {
 TEST(Nftables, AServiceTheKernelKeepsRefusingIsNamedAndTheRestIsApplied) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace({}).ok());
+  ASSERT_TRUE(dataplane->replace({}, {}).ok());
   node.ns->refuse_element_of = "endpoints";
   node.ns->refuse_bytes = std::string("\x0a\x60\x00\x0c", 4);  // 10.96.0.12
   const Report report = dataplane->apply({some_services(), {}});
@@ -217,7 +217,7 @@ TEST(Nftables, AServiceTheKernelKeepsRefusingIsNamedAndTheRestIsApplied) {
   // It is tried again with the next change.
   node.ns->refuse_element_of.reset();
   EXPECT_TRUE(dataplane->apply({}).ok());
-  EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 0U);
+  EXPECT_EQ(node.start()->replace({}, some_services()).kernel_writes, 0U);
 }
 
 TEST(Nftables, OfTwoServicesWithOneAddressTheSecondIsReportedAndTakesOverLater) {
@@ -225,7 +225,7 @@ TEST(Nftables, OfTwoServicesWithOneAddressTheSecondIsReportedAndTakesOverLater) 
   auto dataplane = node.start();
   const auto a = service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(1));
   const auto b = service("b", {cluster_ip("10.96.0.1", 80)}, endpoints(2));
-  ASSERT_TRUE(dataplane->replace({b}).ok());
+  ASSERT_TRUE(dataplane->replace({}, {b}).ok());
   const Report report = dataplane->apply({{a}, {}});
   ASSERT_EQ(report.failures.size(), 1U);
   EXPECT_EQ(report.failures[0].service, b.key);
@@ -238,7 +238,7 @@ TEST(Nftables, OfTwoServicesWithOneAddressTheSecondIsReportedAndTakesOverLater) 
 TEST(Nftables, AFlushedRulesetIsRestoredOnNotification) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  ASSERT_TRUE(dataplane->replace({}, some_services()).ok());
   EXPECT_EQ(dataplane->handle_notification().kernel_writes, 0U);
   const std::string before = node.text();
   node.ns->flush_ruleset();
@@ -250,7 +250,7 @@ TEST(Nftables, AFlushedRulesetIsRestoredOnNotification) {
 TEST(Nftables, AFlushedRulesetIsRestoredByTheNextChangeToo) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  ASSERT_TRUE(dataplane->replace({}, some_services()).ok());
   node.ns->flush_ruleset();
   auto web = some_services()[3];
   web.ports[0].cluster_endpoints.pop_back();
@@ -263,7 +263,7 @@ TEST(Nftables, AFlushedRulesetIsRestoredByTheNextChangeToo) {
 TEST(Nftables, EditedElementsAreRepairedOneByOne) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  ASSERT_TRUE(dataplane->replace({}, some_services()).ok());
   const std::string before = node.text();
   auto& elements = node.ns->tables[kV4].elements;
   elements["endpoints"].erase(elements["endpoints"].begin());
@@ -283,7 +283,7 @@ TEST(Nftables, EditedElementsAreRepairedOneByOne) {
 TEST(Nftables, ChangesOfOtherTablesAreNobodysBusiness) {
   Node node;
   auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  ASSERT_TRUE(dataplane->replace({}, some_services()).ok());
   node.ns->tables.erase(kV4);
   node.ns->edit({net::Family::V4, "docker"});
   EXPECT_EQ(dataplane->handle_notification().kernel_writes, 0U);
@@ -309,12 +309,12 @@ TEST(Nftables, ATableThatIsNotAsWrittenIsReplacedInOneTransaction) {
   };
   for (std::size_t i = 0; i < edits.size(); ++i) {
     Node node;
-    ASSERT_TRUE(node.start()->replace(some_services()).ok());
+    ASSERT_TRUE(node.start()->replace({}, some_services()).ok());
     const std::uint64_t commits = node.ns->commits;
     edits[i](node.ns->tables[kV4]);
-    EXPECT_TRUE(node.start(1)->replace(some_services()).ok()) << i;
+    EXPECT_TRUE(node.start(1)->replace({}, some_services()).ok()) << i;
     EXPECT_EQ(node.ns->commits, commits + 1) << i;
-    EXPECT_EQ(node.start()->replace(some_services()).kernel_writes, 0U) << i;
+    EXPECT_EQ(node.start()->replace({}, some_services()).kernel_writes, 0U) << i;
   }
 }
 
@@ -322,7 +322,7 @@ TEST(Nftables, RemoveLeavesNothingAndMindsNothing) {
   Node node;
   auto dataplane = node.start();
   EXPECT_TRUE(dataplane->remove());
-  ASSERT_TRUE(dataplane->replace(some_services()).ok());
+  ASSERT_TRUE(dataplane->replace({}, some_services()).ok());
   EXPECT_TRUE(dataplane->remove());
   EXPECT_TRUE(node.ns->tables.empty());
   EXPECT_FALSE(dataplane->apply({some_services(), {}}).ok());
@@ -331,9 +331,9 @@ TEST(Nftables, RemoveLeavesNothingAndMindsNothing) {
 TEST(Nftables, ANodeWithoutIpv6TakesTheRest) {
   Node node;
   auto dataplane = make(std::make_unique<nft::FakeKernel>(node.ns), Options(), {net::Family::V4});
-  EXPECT_TRUE(dataplane->replace(some_services()).ok());
+  EXPECT_TRUE(dataplane->replace({}, some_services()).ok());
   EXPECT_FALSE(node.ns->tables.contains(kV6));
-  EXPECT_EQ(dataplane->replace(some_services()).kernel_writes, 0U);
+  EXPECT_EQ(dataplane->replace({}, some_services()).kernel_writes, 0U);
 }
 
 model::ServiceState random_service(std::mt19937& random) {
@@ -357,7 +357,7 @@ TEST(Nftables, AnyHistoryEndsWhereAFreshStartWould) {
     std::mt19937 random(seed);
     Node node;
     auto dataplane = node.start(5);
-    ASSERT_TRUE(dataplane->replace({}).ok());
+    ASSERT_TRUE(dataplane->replace({}, {}).ok());
     std::map<model::Key, model::ServiceState> services;
     for (int step = 0; step < 40; ++step) {
       model::Changes changes;
@@ -378,7 +378,7 @@ TEST(Nftables, AnyHistoryEndsWhereAFreshStartWould) {
     std::vector<model::ServiceState> all;
     all.reserve(services.size());
     for (const auto& [key, state] : services) all.push_back(state);
-    EXPECT_EQ(node.start()->replace(all).kernel_writes, 0U) << seed;
+    EXPECT_EQ(node.start()->replace({}, all).kernel_writes, 0U) << seed;
   }
 }
 

@@ -33,7 +33,7 @@ Wanted wanted_by(const model::Frontend& frontend, const model::PortState& port) 
     wanted.code = frontend.when_empty == model::WhenEmpty::Reject ? kReject : kDrop;
   } else {
     wanted.code = static_cast<std::uint32_t>(wanted.endpoints.size()) & kCountMask;
-    if (frontend.masquerade) wanted.code |= kMasquerade;
+    if (frontend.masquerade == model::Masquerade::Always) wanted.code |= kMasquerade;
     if (frontend.kind == model::FrontendKind::NodePort) wanted.code |= kNodePort;
   }
   return wanted;

@@ -16,7 +16,10 @@ inline model::Frontend cluster_ip(std::string_view address, std::uint16_t port) 
 }
 
 inline model::Frontend node_port(std::uint16_t port, bool masquerade = true) {
-  return {.kind = model::FrontendKind::NodePort, .address = {}, .port = port, .masquerade = masquerade};
+  return {.kind = model::FrontendKind::NodePort,
+          .address = {},
+          .port = port,
+          .masquerade = masquerade ? model::Masquerade::Always : model::Masquerade::Never};
 }
 
 inline model::Endpoint endpoint(std::string_view address, std::uint16_t port, bool local = false) {

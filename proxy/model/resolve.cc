@@ -55,15 +55,25 @@ bool contains(const std::vector<net::Ip>& list, const net::Ip& ip) {
   return std::find(list.begin(), list.end(), ip) != list.end();
 }
 
-// Who may use the load balancer's addresses; empty: everybody. Ranges of this family count alone, and one that takes in
-// everything lifts the restriction. Where they take in the node, its load balancer addresses may be bound on it, and
-// its own connections come from those (kubernetes v1.36 pkg/proxy/iptables/proxier.go, "allow from VIP").
+bool takes_in_everything(const net::Prefix& range) { return range.length == 0; }
+
+// Whether spec.loadBalancerSourceRanges restricts the load balancer's addresses of this family. A service whose ranges
+// are all of the other family is closed to this one, unless they take in everybody there (docs/adr/0015).
+bool restricts(const std::vector<net::Prefix>& ranges, net::Family family) {
+  const bool any_of_family =
+      std::any_of(ranges.begin(), ranges.end(), [&](const net::Prefix& range) { return range.family() == family; });
+  return !ranges.empty() && std::none_of(ranges.begin(), ranges.end(), [&](const net::Prefix& range) {
+    return takes_in_everything(range) && (range.family() == family || !any_of_family);
+  });
+}
+
+// Who may use them then. Where the ranges take in the node, its load balancer addresses may be bound on it, and its own
+// connections come from those (kubernetes v1.36 pkg/proxy/iptables/proxier.go, "allow from VIP").
 std::vector<net::Prefix> allowed_sources(const kube::Service& service, net::Family family, const NodeView& node) {
   std::vector<net::Prefix> out;
   for (const net::Prefix& range : service.load_balancer_source_ranges) {
     if (range.family() == family) out.push_back(range);
   }
-  if (std::any_of(out.begin(), out.end(), [](const net::Prefix& range) { return range.length == 0; })) return {};
   const bool takes_in_node = std::any_of(out.begin(), out.end(), [&](const net::Prefix& range) {
     return std::any_of(node.addresses.begin(), node.addresses.end(),
                        [&](const net::Ip& ip) { return range.contains(ip); });
@@ -118,12 +128,14 @@ PortState resolve_port(const kube::Service& service, const kube::ServicePort& po
   out.name = port.name;
   out.protocol = port.protocol;
   out.family = address.family();
-  out.allowed_sources = allowed_sources(service, out.family, node);
-  out.frontends = frontends_of(service, port, address, !out.allowed_sources.empty(), node);
+  const bool restricted = restricts(service.load_balancer_source_ranges, out.family);
+  out.frontends = frontends_of(service, port, address, restricted, node);
   const auto any_frontend = [&](auto&& wanted) {
     return std::any_of(out.frontends.begin(), out.frontends.end(), wanted);
   };
-  if (!any_frontend([](const Frontend& f) { return f.restricted; })) out.allowed_sources.clear();
+  if (any_frontend([](const Frontend& f) { return f.restricted; })) {
+    out.allowed_sources = allowed_sources(service, out.family, node);
+  }
   if (service.session_affinity == kube::SessionAffinity::ClientIp)
     out.affinity_seconds = service.affinity_timeout_seconds;
   const Wanted wanted{

@@ -70,7 +70,7 @@ struct PortState {
   // from, through whichever frontend of this port, until so many seconds passed without a new one. 0: no affinity.
   std::uint32_t affinity_seconds = 0;
   // spec.loadBalancerSourceRanges, and the addresses that may use their own frontends (a node that holds a load
-  // balancer's address connects from it). Sorted, each once; not empty when a frontend is restricted.
+  // balancer's address connects from it). Sorted, each once; empty with a restricted frontend: nobody.
   std::vector<net::Prefix> allowed_sources;
   bool operator==(const PortState&) const = default;
 

@@ -117,7 +117,10 @@ std::optional<Error> changed_configuration(const Options& running, const std::ve
     log::error("the configuration file has changed and cannot be used: the one in force stays", {{"err", text}});
     return std::nullopt;
   }
-  if (std::get<Options>(now).kube_proxy == running.kube_proxy) return std::nullopt;
+  if (std::get<Options>(now).kube_proxy == running.kube_proxy) {
+    log::info("the configuration file was written and says what it said");
+    return std::nullopt;
+  }
   return Error(running.config_file + ": has changed; ending, to be started again with it");
 }
 

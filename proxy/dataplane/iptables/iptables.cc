@@ -186,7 +186,8 @@ class Iptables final : public Dataplane {
     }
   }
 
-  // The node changed its flavour: rules in the other one are ours or kube-proxy's of before, and packets still meet them.
+  // The node changed its flavour: rules in the other one are ours or kube-proxy's of before, and packets still meet
+  // them.
   void remove_other_flavour(Report& report) {
     const Flavour other = flavour_ == Flavour::Nft ? Flavour::Legacy : Flavour::Nft;
     for (const net::Family family : kFamilies) {
@@ -216,7 +217,7 @@ class Iptables final : public Dataplane {
   std::unique_ptr<base::Clock> clock_;
   Flavour flavour_;
   std::vector<FamilyState> families_;
-  std::string seen_;          // fingerprint with which belief is true; empty: it is not
+  std::string seen_;           // fingerprint with which belief is true; empty: it is not
   base::Instant next_read_{};  // not before
   bool ready_ = false;
   bool other_flavour_seen_to_ = false;
@@ -282,8 +283,8 @@ Result<std::unique_ptr<Dataplane>> make(std::unique_ptr<System> system, std::uni
   const Usable found = try_families(*system, choice.flavour);
   if (found.families.empty()) return Error(cat("iptables-", to_string(choice.flavour), ": ", found.reason));
   const Settings settings = settings_of(*system, options);
-  return std::unique_ptr<Dataplane>(std::make_unique<Iptables>(std::move(system), std::move(clock), choice.flavour,
-                                                               found.families, settings));
+  return std::unique_ptr<Dataplane>(
+      std::make_unique<Iptables>(std::move(system), std::move(clock), choice.flavour, found.families, settings));
 }
 
 bool has_traces_on(System& system) {

@@ -16,8 +16,8 @@ constexpr net::Family kFamilies[] = {net::Family::V4, net::Family::V6};
 constexpr const char* kRouteLocalnet = "net/ipv4/conf/all/route_localnet";
 // So many services are set apart when iptables-restore refuses what is theirs; more means something else is wrong.
 constexpr int kMostApart = 8;
-// Reading all rules again may take this share of the time when others keep changing theirs.
-constexpr int kReadShare = 20;
+// When others keep changing their rules, reading and repairing is followed by a rest of so many times its length.
+constexpr int kRest = 5;
 constexpr base::Duration kLongestWait = std::chrono::seconds(30);
 
 Settings settings_of(System& system, const Options& options) {
@@ -106,7 +106,11 @@ class Iptables final : public Dataplane {
   Report handle_notification() override {
     Report report;
     system_->acknowledge_timer();
-    if (ready_ && clock_->now() >= next_read_ && system_->fingerprint(flavour_) != seen_) flush(report);
+    const base::Instant start = clock_->now();
+    if (!ready_ || start < next_read_ || system_->fingerprint(flavour_) == seen_) return report;
+    flush(report);
+    const base::Instant end = clock_->now();
+    next_read_ = end + std::min<base::Duration>((end - start) * kRest, kLongestWait);
     return report;
   }
 
@@ -133,14 +137,11 @@ class Iptables final : public Dataplane {
   }
 
   Status load() {
-    const base::Instant start = clock_->now();
     // Taken first: what changes while we read is found at the next look.
     std::string seen = system_->fingerprint(flavour_);
     seen_.clear();
     for (FamilyState& family : families_) TRY(read(family));
     seen_ = std::move(seen);
-    const base::Instant end = clock_->now();
-    next_read_ = end + std::min<base::Duration>((end - start) * kReadShare, kLongestWait);
     return {};
   }
 

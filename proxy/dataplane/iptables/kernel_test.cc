@@ -210,6 +210,22 @@ TEST_P(IptablesKernel, StrangersAreMasqueradedAtAClusterIpAndPodsAreNot) {
   }
 }
 
+TEST_P(IptablesKernel, PodsAreToldByTheBeginningOfTheirInterfacesName) {
+  state_.pods = {.sources = {}, .interface = "pod", .interface_is_prefix = true};
+  for (const Family family : kFamilies) {
+    auto state = web(family, {"pod2a"});
+    state.ports[0].frontends[0].masquerade = model::Masquerade::OffCluster;
+    replace({state, exposed(family, local(node_port(30080)), {"pod2b"})});
+    const std::string node = ip_of("node1", family).to_string();
+    const std::string pod = ip_of("pod1a", family).to_string();
+    EXPECT_EQ(ask("client", service_ip(family), 80), cat("pod2a saw ", node));
+    EXPECT_EQ(ask("node1", service_ip(family), 80), cat("pod2a saw ", node));
+    EXPECT_EQ(ask("pod1a", service_ip(family), 80), cat("pod2a saw ", pod));
+    EXPECT_EQ(ask("pod1a", ip_of("node1", family), 30080), cat("pod2b saw ", pod));
+    EXPECT_EQ(ask("client", ip_of("node1", family), 30080), "timeout");
+  }
+}
+
 TEST_P(IptablesKernel, ANodePortMasqueradesAndAPodReachesItself) {
   for (const Family family : kFamilies) {
     const net::Ip node = ip_of("node1", family);

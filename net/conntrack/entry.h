@@ -33,8 +33,8 @@ struct Tuple {
 
 struct Entry {
   std::uint8_t protocol = 0;
-  Tuple original;  // as the first packet was sent
-  Tuple reply;     // as answers come: its source is whom the first packet went to in the end
+  Tuple original{};  // as the first packet was sent
+  Tuple reply{};     // as answers come: its source is whom the first packet went to in the end
   std::uint16_t zone = 0;
   std::uint8_t state = 0;  // of TCP and SCTP
   std::uint32_t status = 0;

@@ -3,15 +3,14 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
-#include "base/fd.h"
-#include "net/conntrack/message.h"
+#include "net/conntrack/creator.h"
 
 namespace fairlead::net::conntrack {
 namespace {
@@ -47,25 +46,16 @@ class ConntrackKernel : public testing::Test {
       auto opened = open_netlink();
       ASSERT_TRUE(opened) << opened.error().message();
       kernel_ = std::move(*opened);
-      creator_ = base::Fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
-      ASSERT_TRUE(creator_);
+      auto creator = Creator::open();
+      ASSERT_TRUE(creator) << creator.error().message();
+      creator_ = std::move(*creator);
     }).join();
-    ASSERT_NE(kernel_, nullptr);
+    ASSERT_TRUE(creator_);
   }
 
-  // Connections that no packet made, for ten minutes.
   void create(const std::vector<Entry>& entries) {
-    constexpr std::size_t kAtOnce = 100;
-    for (std::size_t at = 0; at < entries.size(); at += kAtOnce) {
-      std::vector<std::uint8_t> packet;
-      const std::size_t end = std::min(entries.size(), at + kAtOnce);
-      for (std::size_t i = at; i < end; ++i) append_create(entries[i], 600, i + 1 == end ? NLM_F_ACK : 0, 1, packet);
-      ASSERT_EQ(::send(creator_.get(), packet.data(), packet.size(), 0), static_cast<ssize_t>(packet.size()));
-      std::vector<std::uint8_t> answer(1 << 16);
-      ASSERT_GT(::recv(creator_.get(), answer.data(), answer.size(), 0), 0);
-      const auto* error = reinterpret_cast<const nlmsgerr*>(answer.data() + sizeof(nlmsghdr));
-      ASSERT_EQ(error->error, 0) << entries[at];
-    }
+    const Status created = creator_->create(entries);
+    ASSERT_TRUE(created) << created.error().message();
   }
   // As the kernel has them, without what it alone knows.
   std::vector<Entry> listed(const Question& question) {
@@ -84,7 +74,7 @@ class ConntrackKernel : public testing::Test {
   std::vector<Entry> udp() { return listed({Family::V4, kUdp}); }
 
   std::unique_ptr<Kernel> kernel_;
-  base::Fd creator_;
+  std::optional<Creator> creator_;
 };
 
 TEST_F(ConntrackKernel, ReadsEntriesOfOneFamilyAndProtocolBackAsTheyWereMade) {

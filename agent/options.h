@@ -44,6 +44,8 @@ struct Options {
   std::string dataplane = "auto";
   proxy::dataplane::Options dataplane_options;
   base::Duration resync_period = std::chrono::minutes(15);
+  // Besides UDP: TCP and SCTP connections that nobody answered, to endpoints that do not serve any more.
+  bool conntrack_clean_half_open = false;
 
   std::string state_dir = "/run/fairlead";
   std::string status_socket;      // <state_dir>/agent.sock

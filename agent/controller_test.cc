@@ -240,13 +240,13 @@ TEST_F(ControllerTest, StatusSaysWhatIsApplied) {
                           .metrics_address = {},
                           .healthz_address = {}};
   const SourceStatus source{.kind = "manifests", .where = "/m", .connected = true, .errors = {"a.yaml:3: no kind"}};
-  auto before = base::parse_json(status_json(identity, controller, source, clock));
+  auto before = base::parse_json(status_json(identity, controller, source, {}, clock));
   ASSERT_TRUE(before);
   EXPECT_EQ((*before)["synced"], base::Value(false));
   EXPECT_EQ((*before)["generation"], base::Value(1));
   EXPECT_EQ((*before)["applied"], base::Value(0));
   apply_all(Outcome::Kind::Replace);
-  auto after = base::parse_json(status_json(identity, controller, source, clock));
+  auto after = base::parse_json(status_json(identity, controller, source, {}, clock));
   ASSERT_TRUE(after);
   EXPECT_EQ((*after)["synced"], base::Value(true));
   EXPECT_EQ((*after)["applied"], base::Value(1));

@@ -138,6 +138,8 @@ void add_flags(CLI::App& app, Options& options, Raw& raw) {
   app.add_option("--resync-period", raw.resync_period,
                  "How often the kernel is compared with everything and repaired (default: 15m)")
       ->type_name("DURATION");
+  app.add_flag("--clean-kube-proxy,--kube-proxy", options.clean_kube_proxy,
+               "Remove what a kube-proxy of any mode left in the kernel: with cleanup, or after the first sync");
   app.add_option("--log-level", raw.log_level, "debug, info, warn or error (default: info)")->type_name("LEVEL");
   app.add_option("--log-format", raw.log_format, "text or json (default: text)")->type_name("FORMAT");
 }

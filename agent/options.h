@@ -36,6 +36,9 @@ struct Options {
   proxy::dataplane::Options dataplane_options;
   base::Duration resync_period = std::chrono::minutes(15);
 
+  // Remove what a kube-proxy left: at `cleanup`, or once our first complete state is in place.
+  bool clean_kube_proxy = false;
+
   std::string state_dir = "/run/fairlead";
   std::string status_socket;                                                 // <state_dir>/agent.sock
   std::optional<Listen> metrics = Listen{net::Ip::v4(127, 0, 0, 1), 10249};  // nullopt: off

@@ -258,6 +258,23 @@ TEST_F(ControllerTest, StatusSaysWhatIsApplied) {
   EXPECT_EQ((*(*after)["probes"].as_array())[0]["reason"], base::Value("tcx"));
 }
 
+TEST_F(ControllerTest, StatusSaysWhatDataplanesKnowOfTheNodeAndWhichHealthCheckPortsFail) {
+  kube::ServiceCidr cidr;
+  cidr.meta.key = {"", "kubernetes"};
+  cidr.cidrs = {*net::Prefix::parse("10.96.0.0/16")};
+  sync();
+  controller.upsert(cidr);
+  turn();
+  const std::map<Key, ServiceHealth::Port> ports = {{kWeb, {30100, ""}}, {{"default", "b"}, {30200, "taken"}}};
+  const auto status = base::parse_json(status_json({}, controller, {}, ports, clock));
+  ASSERT_TRUE(status);
+  EXPECT_EQ((*status)["node_state"]["service_cidrs"].as_array()->at(0), base::Value("10.96.0.0/16"));
+  EXPECT_EQ((*status)["node_state"]["node_port_addresses"].as_array()->at(0), base::Value("0.0.0.0/0"));
+  EXPECT_EQ((*status)["health_check_ports"], base::Value(2));
+  ASSERT_EQ((*status)["health_check_ports_failing"].as_array()->size(), 1U);
+  EXPECT_EQ((*status)["health_check_ports_failing"].as_array()->at(0)["service"], base::Value("default/b"));
+}
+
 TEST_F(ControllerTest, ServicesListsFrontendsCountsAgeAndTheLastError) {
   sync();
   Outcome outcome;

@@ -102,6 +102,12 @@ TEST(Options, SubcommandsTakeTheSameFlagsOnEitherSide) {
 
 TEST(Options, AListenerCanBeTurnedOff) { EXPECT_EQ(parsed({"--metrics-bind-address", "off"}).metrics, std::nullopt); }
 
+TEST(Options, KubeProxysLeftoversAreRemovedOnlyWhenAsked) {
+  EXPECT_FALSE(parsed({"cleanup"}).clean_kube_proxy);
+  EXPECT_TRUE(parsed({"cleanup", "--kube-proxy"}).clean_kube_proxy);
+  EXPECT_TRUE(parsed({"--clean-kube-proxy"}).clean_kube_proxy);
+}
+
 TEST(Options, HelpGoesToStdoutAndIsNoFailure) {
   const Stop stop = stopped({"--help"});
   EXPECT_EQ(stop.exit_code, 0);

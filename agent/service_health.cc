@@ -104,6 +104,8 @@ void ServiceHealth::look_at_addresses() {
         (void)links_->drain().has_value();  // whatever it was: look
         look_at_addresses();
       });
+    } else {
+      base::log::warn("health check ports will not follow this node's addresses", {{"err", watch.error().message()}});
     }
   }
   std::vector<HealthAddress> addresses = health_addresses(wanted, selective ? local_addresses() : std::vector<Ip>());

@@ -56,6 +56,7 @@ Outcome Applier::replace(Work work) {
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
+  outcome.rules = std::move(report.rules);
   last_replace_ = clock_.now();
   all_due_.reset();
   replaced_ = std::none_of(outcome.failures.begin(), outcome.failures.end(), is_general);
@@ -88,6 +89,7 @@ Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<S
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
+  outcome.rules = std::move(report.rules);
   note_failures(outcome, attempts, changes.upserted);
   return outcome;
 }
@@ -150,6 +152,7 @@ Outcome Applier::handle_notification() {
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
+  outcome.rules = std::move(report.rules);
   // Repairing is the business of the complete state: a notification carries no service states to try again.
   if (!outcome.failures.empty()) want_all();
   return outcome;

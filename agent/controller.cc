@@ -128,6 +128,7 @@ void Controller::done(const Outcome& outcome) {
   parts_.metrics.count_kernel_writes(outcome.kernel_writes);
   parts_.metrics.count_apply_failures(outcome.failures.size());
   const bool general = !ledger_.general_error().empty();
+  for (const proxy::dataplane::RuleCount& rules : outcome.rules) parts_.metrics.set_iptables_rules(rules);
   if (!outcome.failures.empty()) parts_.metrics.sync_failed(sync_kind(outcome));
   if (!general) {
     const base::WallTime now = parts_.clock.wall();

@@ -1,6 +1,5 @@
 // kube-proxy's traces in a real kernel, made with the tools it uses itself, in a namespace of the test's own.
 #include <gtest/gtest.h>
-#include <linux/netlink.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -11,7 +10,6 @@
 #include "agent/leftovers.h"
 #include "base/strings.h"
 #include "base/subprocess.h"
-#include "net/remnants.h"
 
 namespace fairlead::agent {
 namespace {
@@ -158,10 +156,16 @@ TEST(Nftables, KubeProxysTablesGoAndNoOthers) {
   });
 }
 
-// A bridge stands in for the dummy interface that this kernel cannot make.
+// Where the kernel cannot make kube-proxy's dummy interface, a bridge stands in for it.
+void add_kube_ipvs0() {
+  const auto dummy = base::run_process({"ip", "link", "add", "kube-ipvs0", "type", "dummy"});
+  ASSERT_TRUE(dummy) << dummy.error().message();
+  if (dummy->exit_code != 0) run({"ip", "link", "add", "kube-ipvs0", "type", "bridge"});
+}
+
 TEST(Ipvs, TheInterfaceGoesAndAKernelWithoutIpvsIsNoError) {
   in_new_namespace([] {
-    run({"ip", "link", "add", "kube-ipvs0", "type", "bridge"});
+    add_kube_ipvs0();
     EXPECT_EQ(*find_kube_proxy(), std::vector<std::string>{"IPVS"});
     const auto removed = remove_kube_proxy();
     ASSERT_TRUE(removed) << removed.error().message();
@@ -170,13 +174,36 @@ TEST(Ipvs, TheInterfaceGoesAndAKernelWithoutIpvsIsNoError) {
   });
 }
 
-TEST(Ipvs, VirtualServicesAreFlushed) {
-  std::optional<Status> flushed;
-  in_new_namespace([&] { flushed = net::flush_ipvs(); });
-  ASSERT_TRUE(flushed && *flushed);
-  if (!std::filesystem::exists("/proc/net/ip_vs")) {
-    GTEST_SKIP() << "this kernel has no IPVS: only the bytes of the message are tested (IpvsMessages)";
+class IpvsServices : public testing::Test {
+ protected:
+  void SetUp() override {
+    NEEDS("ipvsadm");
+    if (!std::filesystem::exists("/proc/net/ip_vs")) {
+      GTEST_SKIP() << "this kernel has no IPVS: run it with tools/vm.py --modules ip_vs,ip_vs_rr,dummy";
+    }
   }
+  static void add_virtual_service() {
+    run({"ipvsadm", "-A", "-t", "10.96.0.10:80", "-s", "rr"});
+    run({"ipvsadm", "-a", "-t", "10.96.0.10:80", "-r", "10.244.1.10:8080", "-m"});
+  }
+};
+
+TEST_F(IpvsServices, GoWithKubeProxysInterface) {
+  in_new_namespace([] {
+    add_kube_ipvs0();
+    add_virtual_service();
+    const auto removed = remove_kube_proxy();
+    ASSERT_TRUE(removed) << removed.error().message();
+    EXPECT_EQ(run({"ipvsadm", "-S", "-n"}), "");
+  });
+}
+
+TEST_F(IpvsServices, OfSomebodyElseStay) {
+  in_new_namespace([] {
+    add_virtual_service();
+    EXPECT_TRUE(remove_kube_proxy()->empty());
+    EXPECT_NE(run({"ipvsadm", "-S", "-n"}).find("10.96.0.10:80"), std::string::npos);
+  });
 }
 
 TEST(Ipsets, KubeProxysGoAndNoOthers) {

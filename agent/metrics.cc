@@ -18,6 +18,7 @@
 namespace fairlead::agent {
 namespace {
 
+using RuleTable = proxy::dataplane::RuleCount::Table;
 using Labels = std::map<std::string, std::string>;
 
 // In the order of net::Family.
@@ -76,7 +77,7 @@ struct Metrics::Series {
   std::map<Sync, std::vector<PerFamily<prometheus::Counter>>> failures;
   PerFamily<prometheus::Histogram> conntrack_passes{};
   PerFamily<prometheus::Counter> conntrack_deleted{};
-  std::map<IptablesTable, PerFamily<prometheus::Gauge>> iptables_total, iptables_last;
+  std::map<RuleTable, PerFamily<prometheus::Gauge>> iptables_total, iptables_last;
 
   prometheus::Counter* counter(const char* name, const char* help, const Labels& labels = {}) {
     return &prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
@@ -175,8 +176,7 @@ void Metrics::Series::add_iptables_series() {
                                 "Runs of iptables-restore that failed on a change");
   failures[Sync::Full] = {any};
   failures[Sync::Partial] = {any, partial};
-  const std::pair<IptablesTable, const char*> tables[] = {{IptablesTable::Filter, "filter"},
-                                                          {IptablesTable::Nat, "nat"}};
+  const std::pair<RuleTable, const char*> tables[] = {{RuleTable::Filter, "filter"}, {RuleTable::Nat, "nat"}};
   for (const auto& [table, name] : tables) {
     iptables_total[table] =
         gauges("kubeproxy_sync_proxy_rules_iptables_total", "Rules of ours in the table", {{"table", name}});
@@ -241,11 +241,11 @@ void Metrics::conntrack_reconciled(net::Family family, base::Duration took, std:
   series_->conntrack_deleted[index]->Increment(static_cast<double>(deleted));
 }
 
-void Metrics::set_iptables_rules(net::Family family, IptablesTable table, std::uint64_t total, std::uint64_t last) {
+void Metrics::set_iptables_rules(const proxy::dataplane::RuleCount& rules) {
   if (series_->iptables_total.empty()) return;
-  const auto index = static_cast<std::size_t>(family);
-  series_->iptables_total[table][index]->Set(static_cast<double>(total));
-  series_->iptables_last[table][index]->Set(static_cast<double>(last));
+  const auto family = static_cast<std::size_t>(rules.family);
+  series_->iptables_total[rules.table][family]->Set(static_cast<double>(rules.total));
+  series_->iptables_last[rules.table][family]->Set(static_cast<double>(rules.written));
 }
 
 void Metrics::programmed(base::Duration since_trigger) {

@@ -17,6 +17,7 @@
 #include "agent/service_facts.h"
 #include "base/clock.h"
 #include "net/ip.h"
+#include "proxy/dataplane/dataplane.h"
 
 namespace fairlead::agent {
 
@@ -54,9 +55,7 @@ class Metrics {
   void count_livez(int code);
   // A pass over the kernel's connection tracking table has ended.
   void conntrack_reconciled(net::Family family, base::Duration took, std::uint64_t deleted);
-  // Rules of ours in a table, and how many of them the last sync wrote.
-  enum class IptablesTable : std::uint8_t { Filter, Nat };
-  void set_iptables_rules(net::Family family, IptablesTable table, std::uint64_t total, std::uint64_t last);
+  void set_iptables_rules(const proxy::dataplane::RuleCount& rules);
 
   // Prometheus text exposition format 0.0.4.
   std::string text(const Gauges& gauges);

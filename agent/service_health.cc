@@ -81,7 +81,10 @@ void ServiceHealth::update(const FactBook::Applied& change) {
       continue;
     }
     Entry& entry = entries_[key];
-    if (entry.port != facts.health_check_node_port) entry.servers.clear();
+    if (entry.port != facts.health_check_node_port) {
+      entry.servers.clear();
+      entry.error.clear();
+    }
     entry.port = facts.health_check_node_port;
     entry.local_endpoints = facts.local_endpoints;
   }

@@ -175,6 +175,16 @@ TEST_F(ServiceHealthTest, APortThatIsTakenIsToldOnceAndTriedAgainWithTheNextChan
   EXPECT_EQ(ports.ports().at(kWeb).error, "");
 }
 
+TEST_F(ServiceHealthTest, AnotherPortThatIsTakenIsToldAnew) {
+  const std::uint16_t first = free_port();
+  const std::uint16_t second = free_port();
+  const auto one = HttpServer::listen_tcp(*loop, kLocalhost, first, {});
+  const auto two = HttpServer::listen_tcp(*loop, kLocalhost, second, {});
+  apply({state(kWeb, first, 1)});
+  apply({state(kWeb, second, 1)});
+  EXPECT_EQ(failed.size(), 2U);
+}
+
 TEST_F(ServiceHealthTest, SelectedAddressesAreTheOnlyOnesAndFollowTheNodesState) {
   const std::uint16_t port = free_port();
   apply({state(kWeb, port, 1)});
@@ -188,11 +198,8 @@ TEST_F(ServiceHealthTest, SelectedAddressesAreTheOnlyOnesAndFollowTheNodesState)
 
 TEST_F(ServiceHealthTest, AThousandPortsCostADescriptorAndSomeKilobytesEach) {
   constexpr std::uint16_t kCount = 1000;
-  const std::uint16_t first = 11000;
   std::vector<ServiceState> services;
-  for (std::uint16_t i = 0; i < kCount; ++i) {
-    services.push_back(state({"default", cat("s", i)}, static_cast<std::uint16_t>(first + i), 1));
-  }
+  for (std::uint16_t i = 0; i < kCount; ++i) services.push_back(state({"default", cat("s", i)}, free_port(), 1));
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
@@ -206,7 +213,7 @@ TEST_F(ServiceHealthTest, AThousandPortsCostADescriptorAndSomeKilobytesEach) {
   const ProcessStats after = process_stats();
   EXPECT_LE(after.open_descriptors - before.open_descriptors, kCount);
   EXPECT_LE(after.resident_bytes - before.resident_bytes, std::uint64_t{8} << 20);
-  EXPECT_NE(get(first + 500).find("\"localEndpoints\": 2"), std::string::npos);
+  EXPECT_NE(get(services[500].health_check_node_port).find("\"localEndpoints\": 2"), std::string::npos);
   std::cout << kCount << " ports: " << std::chrono::duration<double, std::milli>(opened - start).count() << " ms, "
             << (after.resident_bytes - before.resident_bytes) / kCount << " bytes each\n";
 }

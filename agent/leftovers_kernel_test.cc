@@ -183,6 +183,7 @@ class IpvsServices : public testing::Test {
     }
   }
   static void add_virtual_service() {
+    run({"ip", "link", "set", "lo", "up"});  // without local routes no address is unicast
     run({"ipvsadm", "-A", "-t", "10.96.0.10:80", "-s", "rr"});
     run({"ipvsadm", "-a", "-t", "10.96.0.10:80", "-r", "10.244.1.10:8080", "-m"});
   }

@@ -181,6 +181,7 @@ TEST_P(SurfaceTest, TheMetricsServerHasKubeProxysPaths) {
   EXPECT_EQ(mode.code, 200);
   EXPECT_EQ(mode.body, GetParam());
   EXPECT_NE(mode.head.find("X-Content-Type-Options: nosniff\r\n"), std::string::npos);
+  EXPECT_NE(get(kMetrics, "/configz").body.find("\"kubeproxy.config.k8s.io\""), std::string::npos);
   EXPECT_NE(get(kMetrics, "/flagz").body.find("--kubeconfig"), std::string::npos);
   EXPECT_NE(get(kMetrics, "/statusz").body.find("Binary version: "), std::string::npos);
   (void)get(kHealthz, "/healthz");
@@ -245,6 +246,13 @@ TEST_P(SurfaceTest, TheHealthCheckPortComesGoesAndMovesWithTheService) {
   EXPECT_TRUE(eventually([&] { return health_check().code == 200; }));
   server_->erase(Resource::Services, kWeb);
   EXPECT_TRUE(eventually([&] { return health_check().code == 0; }));
+}
+
+TEST_P(SurfaceTest, HealthCheckPortsAnswerOnTheAddressesThatNodePortsAnswerOn) {
+  launch({"--nodeport-addresses", "172.18.0.0/16"});
+  EXPECT_EQ(health_check().code, 200);
+  EXPECT_EQ(health_check(Family::V6).code, 200) << "nothing is selected in this family";
+  EXPECT_EQ(get(kHealthCheck, "/").code, 0) << "loopback is not in there";
 }
 
 TEST_P(SurfaceTest, TheStartIsAnEvent) {

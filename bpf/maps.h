@@ -171,7 +171,6 @@ enum counter {
 	COUNT_PACKET_REJECTED,
 	COUNT_PACKET_DROPPED, /* frontend without endpoints that wants silence */
 	COUNT_ICMP_TRANSLATED,
-	COUNT_SCTP_PORT, /* SCTP would need a port change, which needs a CRC over the packet */
 	COUNT_FAILED,	 /* a helper failed in the middle of a rewrite, the packet was dropped */
 	COUNTERS
 };

@@ -80,10 +80,6 @@ static __noinline int new_flow(struct __sk_buff *skb, struct workspace *w, int e
 		verdict = avoid_clash(w, &s);
 	if (verdict != TRANSLATE)
 		return verdict;
-	if (p->key.proto == IPPROTO_SCTP && s.endpoint.port != p->key.dport) {
-		count(COUNT_SCTP_PORT);
-		return GIVE_UP;
-	}
 	/* An endpoint in the node's own namespace must see the client: a packet from outside with the node's source
 	 * address would be a martian there.
 	 */

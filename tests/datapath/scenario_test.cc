@@ -108,12 +108,7 @@ class ScenarioTest : public testing::Test {
  private:
   // Why the scenario cannot be played here; empty: it can.
   std::string what_is_missing() const {
-    const bool sctp = scenario_.needs == Needs::Sctp || scenario_.needs == Needs::SctpPortChange;
-    if (sctp && !kernel_has_sctp()) return "this kernel has no SCTP sockets (CONFIG_IP_SCTP)";
-    if (dataplane_ != "ebpf") return "";
-    if (scenario_.needs == Needs::SctpPortChange) {
-      return "eBPF gives SCTP no other port: it has no CRC32c over a packet (proxy/dataplane/ebpf/layout.md)";
-    }
+    if (scenario_.needs == Needs::Sctp && !kernel_has_sctp()) return "this kernel has no SCTP sockets (CONFIG_IP_SCTP)";
     return "";
   }
 

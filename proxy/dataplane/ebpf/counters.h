@@ -17,7 +17,7 @@ namespace fairlead::proxy::dataplane::ebpf {
 inline constexpr std::array<std::string_view, bpf::COUNTERS> kCounterNames{
     "socket_translated", "socket_rejected", "lookups_retried", "lookups_given_up", "flows_created",
     "flows_restored",    "flows_no_port",   "packets_forward", "packets_reverse",  "packets_rejected",
-    "packets_dropped",   "icmp_translated", "sctp_port",       "packets_failed",
+    "packets_dropped",   "icmp_translated", "packets_failed",
 };
 static_assert(!kCounterNames.back().empty());
 

@@ -112,7 +112,9 @@ TEST(Iptables, AnEndpointChangeWritesThatServicesChainAlone) {
   services[7].ports[0].cluster_endpoints = endpoints(3);
   const Report report = dataplane->apply({.upserted = {services[7]}, .deleted = {}});
   EXPECT_EQ(report.kernel_writes, 4U);  // the chain and its three rules
-  EXPECT_EQ(dataplane->rule_counts()[1].last, 3U);
+  EXPECT_EQ(report.rules[1].table, RuleCount::Table::Nat);
+  EXPECT_EQ(report.rules[1].written, 3U);
+  EXPECT_EQ(report.rules[0].written, 0U);
   // One service more: its chain, and the leaf of the tree it is in, but no other.
   const Report added =
       dataplane->apply({.upserted = {service("new", {cluster_ip("10.96.1.250", 80)}, endpoints(1))}, .deleted = {}});

@@ -20,6 +20,7 @@
 #include <thread>
 #include <utility>
 
+#include "agent/conntrack_cleaner.h"
 #include "agent/controller.h"
 #include "agent/events.h"
 #include "agent/file_watch.h"
@@ -39,6 +40,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "net/conntrack/netlink.h"
+#include "net/links.h"
 #include "proxy/dataplane/select.h"
 
 namespace fairlead::agent {
@@ -76,6 +79,12 @@ void remove_other_dataplanes(const std::string& chosen, const Options& options) 
       log::info("removed what another dataplane left", {{"dataplane", module.name}});
     }
   }
+}
+
+Result<std::vector<net::Ip>> local_addresses() {
+  std::vector<net::Ip> out;
+  for (const net::LocalAddress& local : TRY(net::list_links()).addresses) out.push_back(local.address);
+  return out;
 }
 
 Spared spared(const std::string& chosen, const Options& options) {
@@ -219,17 +228,31 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
     ::malloc_trim(0);  // what the first sync needed and nothing will need again
   };
 
+  const auto clean_conntrack = [&]() -> std::unique_ptr<Applier::Listener> {
+    auto cleaner = ConntrackCleaner::start(
+        {.clock = clock,
+         .half_open = options.conntrack_clean_half_open,
+         .open = net::conntrack::open_netlink,
+         .local_addresses = local_addresses,
+         .done = [&](const proxy::conntrack::Pass& pass) {
+           loop->post([&metrics, pass] { metrics.conntrack_reconciled(pass.family, pass.took, pass.deleted); });
+         }});
+    if (cleaner) return std::move(*cleaner);
+    log::warn("conntrack will not be cleaned", {{"err", cleaner.error().message()}});
+    return nullptr;
+  };
+
   Controller* thinker = nullptr;
   ServiceHealth* health_ports = nullptr;
-  const auto worker =
-      TRY(Worker::create(*loop, clock, Backoff{}, {.open = open, .after_first_replace = after_first_replace},
-                         {.outcome = [&](const Outcome& outcome) { thinker->done(outcome); },
-                          .open_failed =
-                              [&](const Error& error) {
-                                fatal = error;
-                                loop->stop();
-                              },
-                          .wants_all = [&] { thinker->send_all(); }}));
+  const auto worker = TRY(Worker::create(
+      *loop, clock, Backoff{}, {.open = open, .after_first_replace = after_first_replace, .listener = clean_conntrack},
+      {.outcome = [&](const Outcome& outcome) { thinker->done(outcome); },
+       .open_failed =
+           [&](const Error& error) {
+             fatal = error;
+             loop->stop();
+           },
+       .wants_all = [&] { thinker->send_all(); }}));
   Controller controller({.loop = *loop,
                          .clock = clock,
                          .metrics = metrics,

@@ -24,6 +24,9 @@ constexpr Flag kOwnFlags[] = {
     {.name = "bpf-root", .value = "DIR", .help = "bpffs to pin into (default: /sys/fs/bpf, mounted when missing)"},
     {.name = "cgroup", .value = "DIR", .help = "cgroup2 to attach socket load balancing to (default: the root of it)"},
     {.name = "clean-kube-proxy", .value = "", .help = "Remove what a kube-proxy left, once the first sync is done"},
+    {.name = "conntrack-clean-half-open",
+     .value = "",
+     .help = "Also forget TCP and SCTP connections that no endpoint answered, when it does not serve any more"},
     {.name = "dataplane", .value = "NAME", .help = "auto, ebpf, nftables or iptables (default: auto)"},
     {.name = "instance", .value = "NAME", .help = "Names what is ours in the kernel (default: fairlead)"},
     {.name = "kube-proxy", .value = "", .help = "With cleanup: remove what a kube-proxy left, too"},
@@ -355,6 +358,7 @@ Result<Options> with_own_flags(Options options, const Flags& flags, const Surrou
   options.dataplane_options.cgroup = cgroup.empty() ? surroundings.default_cgroup() : cgroup;
   options.metrics = listener_of(options.kube_proxy.metrics_bind_address);
   options.healthz = listener_of(options.kube_proxy.healthz_bind_address);
+  options.conntrack_clean_half_open = TRY(switch_of(flags, "conntrack-clean-half-open"));
   options.resync_period = TRY(period_of("--resync-period", flags.get("resync-period", "15m")));
   options.log_level = TRY(level_of(flags, options.kube_proxy.logging_verbosity));
   options.log_format = TRY(format_of(flags.get("log-format", options.kube_proxy.logging_format)));

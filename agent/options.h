@@ -43,6 +43,8 @@ struct Options {
   std::string dataplane = "auto";
   proxy::dataplane::Options dataplane_options;
   base::Duration resync_period = std::chrono::minutes(15);
+  // Besides UDP: TCP and SCTP connections that nobody answered, to endpoints that do not serve any more.
+  bool conntrack_clean_half_open = false;
 
   // Remove what a kube-proxy left: with Command::Cleanup, or once our first complete state is in place.
   bool clean_kube_proxy = false;

@@ -241,7 +241,7 @@ class ScenarioTest : public testing::Test {
 void register_scenarios() {
   const auto cluster = std::make_shared<Cluster>();
   testing::AddGlobalTestEnvironment(new ClusterEnvironment(cluster));  // gtest owns it
-  for (const std::string dataplane : {"ebpf", "nftables"}) {
+  for (const std::string dataplane : {"ebpf", "nftables", "iptables"}) {
     for (const Family family : {Family::V4, Family::V6}) {
       const std::string suite = cat("Scenarios/", dataplane, family == Family::V4 ? "_v4" : "_v6");
       for (const Scenario& scenario : scenarios()) {

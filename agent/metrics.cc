@@ -18,7 +18,6 @@
 namespace fairlead::agent {
 namespace {
 
-using RuleTable = proxy::dataplane::RuleCount::Table;
 using Labels = std::map<std::string, std::string>;
 
 // In the order of net::Family.
@@ -77,7 +76,7 @@ struct Metrics::Series {
   std::map<Sync, std::vector<PerFamily<prometheus::Counter>>> failures;
   PerFamily<prometheus::Histogram> conntrack_passes{};
   PerFamily<prometheus::Counter> conntrack_deleted{};
-  std::map<RuleTable, PerFamily<prometheus::Gauge>> iptables_total, iptables_last;
+  std::map<std::string, PerFamily<prometheus::Gauge>> iptables_total, iptables_last;
 
   prometheus::Counter* counter(const char* name, const char* help, const Labels& labels = {}) {
     return &prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
@@ -176,12 +175,11 @@ void Metrics::Series::add_iptables_series() {
                                 "Runs of iptables-restore that failed on a change");
   failures[Sync::Full] = {any};
   failures[Sync::Partial] = {any, partial};
-  const std::pair<RuleTable, const char*> tables[] = {{RuleTable::Filter, "filter"}, {RuleTable::Nat, "nat"}};
-  for (const auto& [table, name] : tables) {
+  for (const char* table : {"filter", "nat"}) {
     iptables_total[table] =
-        gauges("kubeproxy_sync_proxy_rules_iptables_total", "Rules of ours in the table", {{"table", name}});
+        gauges("kubeproxy_sync_proxy_rules_iptables_total", "Rules of ours in the table", {{"table", table}});
     iptables_last[table] = gauges("kubeproxy_sync_proxy_rules_iptables_last",
-                                  "Rules that the last sync wrote into the table", {{"table", name}});
+                                  "Rules that the last sync wrote into the table", {{"table", table}});
   }
 }
 
@@ -242,10 +240,11 @@ void Metrics::conntrack_reconciled(net::Family family, base::Duration took, std:
 }
 
 void Metrics::set_iptables_rules(const proxy::dataplane::RuleCount& rules) {
-  if (series_->iptables_total.empty()) return;
+  const auto total = series_->iptables_total.find(rules.table);
+  if (total == series_->iptables_total.end()) return;
   const auto family = static_cast<std::size_t>(rules.family);
-  series_->iptables_total[rules.table][family]->Set(static_cast<double>(rules.total));
-  series_->iptables_last[rules.table][family]->Set(static_cast<double>(rules.written));
+  total->second[family]->Set(static_cast<double>(rules.total));
+  series_->iptables_last[rules.table][family]->Set(static_cast<double>(rules.last));
 }
 
 void Metrics::programmed(base::Duration since_trigger) {

@@ -59,7 +59,7 @@ Outcome Applier::replace(Work work) {
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
-  outcome.rules = dataplane_.rule_counts();
+  outcome.rules = std::move(report.rules);
   last_replace_ = clock_.now();
   all_due_.reset();
   replaced_ = !failed_as_a_whole(outcome);
@@ -93,7 +93,7 @@ Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<S
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
-  outcome.rules = dataplane_.rule_counts();
+  outcome.rules = std::move(report.rules);
   if (listener_ != nullptr && !failed_as_a_whole(outcome)) listener_->applied(changes, outcome.failures);
   note_failures(outcome, attempts, changes.upserted);
   return outcome;
@@ -157,7 +157,7 @@ Outcome Applier::handle_notification() {
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
-  outcome.rules = dataplane_.rule_counts();
+  outcome.rules = std::move(report.rules);
   if (listener_ != nullptr && outcome.kernel_writes > 0) listener_->repaired();
   // Repairing is the business of the complete state: a notification carries no service states to try again.
   if (!outcome.failures.empty()) want_all();

@@ -18,6 +18,7 @@
 namespace fairlead::agent {
 namespace {
 
+using RuleTable = proxy::dataplane::RuleCount::Table;
 using Labels = std::map<std::string, std::string>;
 
 // In the order of net::Family.
@@ -76,7 +77,7 @@ struct Metrics::Series {
   std::map<Sync, std::vector<PerFamily<prometheus::Counter>>> failures;
   PerFamily<prometheus::Histogram> conntrack_passes{};
   PerFamily<prometheus::Counter> conntrack_deleted{};
-  std::map<std::string, PerFamily<prometheus::Gauge>> iptables_total, iptables_last;
+  std::map<RuleTable, PerFamily<prometheus::Gauge>> iptables_total, iptables_last;
 
   prometheus::Counter* counter(const char* name, const char* help, const Labels& labels = {}) {
     return &prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
@@ -175,11 +176,12 @@ void Metrics::Series::add_iptables_series() {
                                 "Runs of iptables-restore that failed on a change");
   failures[Sync::Full] = {any};
   failures[Sync::Partial] = {any, partial};
-  for (const char* table : {"filter", "nat"}) {
+  const std::pair<RuleTable, const char*> tables[] = {{RuleTable::Filter, "filter"}, {RuleTable::Nat, "nat"}};
+  for (const auto& [table, name] : tables) {
     iptables_total[table] =
-        gauges("kubeproxy_sync_proxy_rules_iptables_total", "Rules of ours in the table", {{"table", table}});
+        gauges("kubeproxy_sync_proxy_rules_iptables_total", "Rules of ours in the table", {{"table", name}});
     iptables_last[table] = gauges("kubeproxy_sync_proxy_rules_iptables_last",
-                                  "Rules that the last sync wrote into the table", {{"table", table}});
+                                  "Rules that the last sync wrote into the table", {{"table", name}});
   }
 }
 
@@ -240,11 +242,10 @@ void Metrics::conntrack_reconciled(net::Family family, base::Duration took, std:
 }
 
 void Metrics::set_iptables_rules(const proxy::dataplane::RuleCount& rules) {
-  const auto total = series_->iptables_total.find(rules.table);
-  if (total == series_->iptables_total.end()) return;
+  if (series_->iptables_total.empty()) return;
   const auto family = static_cast<std::size_t>(rules.family);
-  total->second[family]->Set(static_cast<double>(rules.total));
-  series_->iptables_last[rules.table][family]->Set(static_cast<double>(rules.last));
+  series_->iptables_total[rules.table][family]->Set(static_cast<double>(rules.total));
+  series_->iptables_last[rules.table][family]->Set(static_cast<double>(rules.written));
 }
 
 void Metrics::programmed(base::Duration since_trigger) {

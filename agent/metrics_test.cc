@@ -103,7 +103,8 @@ TEST_F(MetricsTest, WithIptablesAPartialRestoreThatFailedCountsTwice) {
   metrics.set_dataplane("iptables");
   metrics.sync_failed(Metrics::Sync::Full);
   metrics.sync_failed(Metrics::Sync::Partial);
-  metrics.set_iptables_rules({.family = Family::V4, .table = "nat", .total = 120, .last = 7});
+  metrics.set_iptables_rules(
+      {.family = Family::V4, .table = proxy::dataplane::RuleCount::Table::Nat, .total = 120, .written = 7});
   const std::string text = metrics.text({});
   EXPECT_LINE(text, "kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family=\"IPv4\"} 2");
   EXPECT_LINE(text, "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family=\"IPv4\"} 1");

@@ -153,7 +153,7 @@ class SurfaceTest : public testing::TestWithParam<std::string> {
   std::unique_ptr<TestApiServer> server_;
   std::optional<AgentProcess> agent_;
 };
-INSTANTIATE_TEST_SUITE_P(Dataplanes, SurfaceTest, testing::Values("ebpf", "nftables", "iptables"),
+INSTANTIATE_TEST_SUITE_P(Dataplanes, SurfaceTest, testing::Values("ebpf", "nftables"),
                          [](const auto& about) { return about.param; });
 
 TEST_P(SurfaceTest, AHealthyNodeAnswersAsKubeProxyDoes) {
@@ -194,8 +194,6 @@ TEST_P(SurfaceTest, TheMetricsServerHasKubeProxysPaths) {
     EXPECT_NE(metrics.find(line), metrics.npos) << line << " is not in\n" << metrics;
   }
   EXPECT_EQ(metrics.find("nftables_sync_failures_total") != metrics.npos, GetParam() == "nftables");
-  EXPECT_EQ(metrics.find("_rules_iptables_total{") != metrics.npos, GetParam() == "iptables");
-  EXPECT_EQ(metrics.find("_rules_iptables_total{ip_family=\"IPv4\",table=\"nat\"} 0\n"), metrics.npos) << metrics;
 }
 
 TEST_P(SurfaceTest, ANodeThatIsTaintedForRemovalIsDrainedButLives) {

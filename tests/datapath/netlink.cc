@@ -144,6 +144,15 @@ void Netlink::add_address(int index, const net::Ip& address, int length) {
   attribute_u32(IFA_FLAGS, address.is_v4() ? IFA_F_PERMANENT : IFA_F_PERMANENT | IFA_F_NODAD);
 }
 
+void Netlink::delete_address(int index, const net::Ip& address, int length) {
+  ifaddrmsg header{};
+  header.ifa_family = family_of(address);
+  header.ifa_prefixlen = static_cast<std::uint8_t>(length);
+  header.ifa_index = static_cast<std::uint32_t>(index);
+  begin(RTM_DELADDR, 0, &header, sizeof header, cat("delete address ", address.to_string(), " from interface ", index));
+  attribute(IFA_LOCAL, address);
+}
+
 void Netlink::put_route(std::uint16_t type, std::uint16_t flags, const Route& route) {
   rtmsg header{};
   header.rtm_family = family_of(route.to.address);

@@ -44,6 +44,7 @@ class Netlink {
   void add_veth(const Interface& here, const Interface& peer, int master_index = 0);
   void set_up(int index);
   void add_address(int index, const net::Ip& address, int length);
+  void delete_address(int index, const net::Ip& address, int length);
   void add_route(const Route& route);
   void delete_route(const Route& route);
   void add_neighbour(int index, const net::Ip& address, const Mac& mac);  // permanent

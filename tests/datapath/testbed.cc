@@ -17,6 +17,7 @@ namespace {
 
 using base::cat;
 
+constexpr int kLoopback = 1;
 constexpr int kEth0 = 2;    // index in every namespace but the underlay
 constexpr int kBridge = 2;  // in the underlay
 constexpr int kClientPort = 9;
@@ -318,6 +319,18 @@ Status Testbed::wait_until_links_are_up() {
     }
   }
   return {};
+}
+
+Status Testbed::add_address(const std::string& at, const net::Ip& address) {
+  Netlink& netlink = TRY(place(at))->netns->netlink();
+  netlink.add_address(kLoopback, address, address.is_v4() ? 32 : 128);
+  return netlink.commit();
+}
+
+Status Testbed::delete_address(const std::string& at, const net::Ip& address) {
+  Netlink& netlink = TRY(place(at))->netns->netlink();
+  netlink.delete_address(kLoopback, address, address.is_v4() ? 32 : 128);
+  return netlink.commit();
 }
 
 Status Testbed::route_via_node(const std::string& from, const net::Prefix& to, unsigned node) {

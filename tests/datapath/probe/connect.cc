@@ -44,11 +44,12 @@ std::string Connection::open() {
   if (!socket) return error_kind(socket.error().errno_value());
   fd_ = *std::move(socket);
   const int one = 1;
-  if (spec_.source_port != 0) {
+  if (spec_.source_port != 0 || !spec_.source_ip.is_unspecified()) {
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    const SocketAddress any =
-        socket_address(to_.storage.ss_family == AF_INET ? net::Ip::v4(0, 0, 0, 0) : net::Ip(), spec_.source_port);
-    if (::bind(fd_.get(), any.raw(), any.size) != 0) return error_kind(errno);
+    const net::Ip any = to_.storage.ss_family == AF_INET ? net::Ip::v4(0, 0, 0, 0) : net::Ip();
+    const SocketAddress own =
+        socket_address(spec_.source_ip.is_unspecified() ? any : spec_.source_ip, spec_.source_port);
+    if (::bind(fd_.get(), own.raw(), own.size) != 0) return error_kind(errno);
   }
   if (unconnected()) {
     // Without these an ICMP error is not reported on an unconnected socket (man 7 ip).
@@ -167,6 +168,14 @@ std::string Connection::transfer(Attempt& answer) {
   return intact ? ask(answer) : "corrupt";
 }
 
+std::string Connection::provoke() {
+  const Deadline until = deadline();
+  if (std::string error = send_all("invalid\n", until); !error.empty()) return error;
+  std::string line;
+  if (std::string error = receive_line(line, until); !error.empty()) return error;
+  return line == "sent" ? "" : line;
+}
+
 Attempt attempt(const ConnectSpec& spec) {
   Attempt result;
   const auto start = Clock::now();
@@ -177,6 +186,7 @@ Attempt attempt(const ConnectSpec& spec) {
     const bool bulk = spec.bytes != 0 && spec.to.transport != Transport::Udp;
     result.error = bulk ? connection.transfer(result) : connection.ask(result);
     if (i == 0) first = result.answer;
+    if (i == 0 && spec.invalid_segment && result.error.empty()) result.error = connection.provoke();
     if (result.error.empty() && result.answer != first) result.error = "another server answered";
   }
   if (!result.error.empty()) result.answer.clear();

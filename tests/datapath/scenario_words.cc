@@ -198,9 +198,6 @@ ServiceBuilder ServiceBuilder::with_one_node_port() const {
 ServiceBuilder ServiceBuilder::with_health_check() const {
   return changed(*this, [](ServiceBuilder& builder) { builder.health_check = true; });
 }
-ServiceBuilder ServiceBuilder::with_leading_zeros() const {
-  return changed(*this, [](ServiceBuilder& builder) { builder.leading_zeros = true; });
-}
 ServiceBuilder ServiceBuilder::in_the_second_range() const {
   return changed(*this, [](ServiceBuilder& builder) { builder.second_range = true; });
 }

@@ -136,7 +136,6 @@ struct ServiceBuilder : ServiceSpec {
   ServiceBuilder with_load_balancer_ips(unsigned count, std::string mode = "") const;
   ServiceBuilder with_one_node_port() const;  // for all its ports
   ServiceBuilder with_health_check() const;
-  ServiceBuilder with_leading_zeros() const;
   ServiceBuilder in_the_second_range() const;
   ServiceBuilder without_cluster_ip() const;
   ServiceBuilder with_external_name(std::string name) const;

@@ -33,24 +33,9 @@ std::string api_name(const ServiceSpec& service, const ServiceAddresses& address
   return cat(service.name, "-", addresses.number);
 }
 
-// "10.96.0.12" as some clients write it: "10.096.000.012".
-std::string with_leading_zeros(const net::Ip& ip) {
-  if (!ip.is_v4()) return ip.to_string();
-  const std::string canonical = ip.to_string();
-  std::string text;
-  for (const std::string_view octet : base::split(canonical, '.')) {
-    text += cat(text.empty() ? "" : ".", std::string(3 - octet.size(), '0'), octet);
-  }
-  return text;
-}
-
-std::string text_of(const net::Ip& ip, const ServiceSpec& service) {
-  return service.leading_zeros ? with_leading_zeros(ip) : ip.to_string();
-}
-
-Value texts(const std::vector<net::Ip>& ips, const ServiceSpec& service) {
+Value texts(const std::vector<net::Ip>& ips) {
   Value::Array list;
-  for (const net::Ip& ip : ips) list.emplace_back(text_of(ip, service));
+  for (const net::Ip& ip : ips) list.emplace_back(ip.to_string());
   return Value(std::move(list));
 }
 
@@ -96,7 +81,7 @@ Result<Value> source_ranges(const ServiceSpec& service, Family run, Testbed& tes
     for (const Family family : families_of(service, run)) {
       std::string text = entry;
       text.replace(text.find(name), name.size(),
-                   cat(text_of(place->ip(family), service), family == Family::V4 ? "/32" : "/128"));
+                   cat(place->ip(family).to_string(), family == Family::V4 ? "/32" : "/128"));
       list.emplace_back(text);
     }
   }
@@ -108,7 +93,7 @@ Value load_balancer_status(const ServiceSpec& service, const ServiceAddresses& a
   for (const Family family : families_of(service, run)) {
     for (unsigned i = 0; i < service.load_balancer_ips; ++i) {
       Value entry;
-      entry.set("ip", Value(text_of(addresses.load_balancer_ip(family, i), service)));
+      entry.set("ip", Value(addresses.load_balancer_ip(family, i).to_string()));
       if (!service.load_balancer_mode.empty()) entry.set("ipMode", Value(service.load_balancer_mode));
       ingress.push_back(std::move(entry));
     }
@@ -129,9 +114,9 @@ void set_addresses(Value& spec, const ServiceSpec& service, const ServiceAddress
   if (service.headless) {
     spec.set("clusterIP", Value("None")).set("clusterIPs", texts({"None"}));
   } else {
-    spec.set("clusterIP", Value(text_of(cluster_ips.front(), service))).set("clusterIPs", texts(cluster_ips, service));
+    spec.set("clusterIP", Value(cluster_ips.front().to_string())).set("clusterIPs", texts(cluster_ips));
   }
-  if (service.external_ip) spec.set("externalIPs", texts(external_ips, service));
+  if (service.external_ip) spec.set("externalIPs", texts(external_ips));
 }
 
 Result<Value> service_object(const ServiceSpec& service, const ServiceAddresses& addresses, Family run,
@@ -178,7 +163,7 @@ Value hints(const std::vector<std::string>& names) {
   return Value(std::move(list));
 }
 
-Result<Value> slice_endpoints(const ServiceSpec& service, const SliceSpec& slice, Family family, Testbed& testbed) {
+Result<Value> slice_endpoints(const SliceSpec& slice, Family family, Testbed& testbed) {
   Value::Array list;
   for (const EndpointSpec& endpoint : slice.endpoints) {
     const Place* place = TRY(testbed.place(endpoint.place));
@@ -186,7 +171,7 @@ Result<Value> slice_endpoints(const ServiceSpec& service, const SliceSpec& slice
     if (endpoint.ready) conditions.set("ready", Value(*endpoint.ready));
     if (endpoint.serving) conditions.set("serving", Value(*endpoint.serving));
     if (endpoint.terminating) conditions.set("terminating", Value(*endpoint.terminating));
-    const std::string address = slice.fqdn ? place->name + ".example.com" : text_of(place->ip(family), service);
+    const std::string address = slice.fqdn ? place->name + ".example.com" : place->ip(family).to_string();
     Value item;
     item.set("addresses", texts({address})).set("conditions", std::move(conditions));
     if (place->node != 0) item.set("nodeName", Value(cat("node", place->node)));
@@ -298,7 +283,7 @@ Result<std::vector<base::Value>> manifests(const ServiceSpec& service, const Ser
           .set("metadata", std::move(metadata))
           .set("addressType", spec.fqdn ? Value("FQDN") : Value(net::to_string(of)))
           .set("ports", slice_ports(service, spec))
-          .set("endpoints", TRY(slice_endpoints(service, spec, of, testbed)));
+          .set("endpoints", TRY(slice_endpoints(spec, of, testbed)));
       objects.push_back(std::move(slice));
     }
   }

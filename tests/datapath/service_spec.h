@@ -70,7 +70,6 @@ struct ServiceSpec {
   std::string load_balancer_mode;  // ipMode; empty: absent
   bool one_node_port = false;      // all ports have the same, each for its protocol
   bool health_check = false;       // has a healthCheckNodePort
-  bool leading_zeros = false;      // in every IPv4 address of its objects
   bool second_range = false;       // its clusterIP is of the second ServiceCIDR
   bool headless = false;           // clusterIP None
   std::string external_name;       // type ExternalName

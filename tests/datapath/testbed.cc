@@ -17,7 +17,6 @@ namespace {
 
 using base::cat;
 
-constexpr int kLoopback = 1;
 constexpr int kEth0 = 2;    // index in every namespace but the underlay
 constexpr int kBridge = 2;  // in the underlay
 constexpr int kClientPort = 9;
@@ -323,13 +322,13 @@ Status Testbed::wait_until_links_are_up() {
 
 Status Testbed::add_address(const std::string& at, const net::Ip& address) {
   Netlink& netlink = TRY(place(at))->netns->netlink();
-  netlink.add_address(kLoopback, address, address.is_v4() ? 32 : 128);
+  netlink.add_spare_address(kEth0, address);
   return netlink.commit();
 }
 
 Status Testbed::delete_address(const std::string& at, const net::Ip& address) {
   Netlink& netlink = TRY(place(at))->netns->netlink();
-  netlink.delete_address(kLoopback, address, address.is_v4() ? 32 : 128);
+  netlink.delete_address(kEth0, address, address.is_v4() ? 32 : 128);
   return netlink.commit();
 }
 

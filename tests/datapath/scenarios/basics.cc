@@ -6,7 +6,7 @@ namespace fairlead::testbed::table {
 std::vector<Scenario> cluster_ips() {
   return {
       {"ClusterIpReachesEveryEndpoint",
-       "8.1/1 8.1/3",
+       "8.1/1 8.1/3 8.2/source-preserved",
        {{.given = {service("web").with_endpoints({"pod1b", "pod2a", "pod3a"})},
          .expect =
              {

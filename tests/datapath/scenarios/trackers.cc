@@ -115,21 +115,6 @@ std::vector<Scenario> robustness() {
     return {answered("t", names), answered("u", names), from("client").to(node_port(3, "t")).answered_by(names)};
   };
   return {
-      {"LeadingZerosAreDecimal",
-       "8.1/37",
-       {{.given = {both_protocols()
-                       .as(Exposure::LoadBalancer)
-                       .with_external_ip()
-                       .with_leading_zeros()
-                       .allowing({"client"})
-                       .with_endpoints({"pod1a", "pod2a"})},
-         .expect =
-             {
-                 answered("t", {"pod1a", "pod2a"}),
-                 from("client").to(external_ip("t")).answered_by({"pod1a", "pod2a"}),
-                 from("client").to(load_balancer_ip("t")).answered_by({"pod1a", "pod2a"}),
-                 from("blocked").to(load_balancer_ip("t")).dropped(),
-             }}}},
       {"AServiceComesBeforeItsEndpoints",
        "8.1/38",
        {{.given = {web}, .expect = refused},

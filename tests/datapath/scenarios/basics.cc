@@ -43,8 +43,8 @@ std::vector<Scenario> cluster_ips() {
        {{.given = {both_protocols().with_endpoints({"pod1a"})},
          .expect =
              {
-                 from("pod1a").to(cluster_ip("t")).answered_by({"pod1a"}),
-                 from("pod1a").to(cluster_ip("u")).answered_by({"pod1a"}),
+                 from("pod1a").to(cluster_ip("t")).answered_by({"pod1a"}).seen_as(Seen::Masqueraded),
+                 from("pod1a").to(cluster_ip("u")).answered_by({"pod1a"}).seen_as(Seen::Masqueraded),
              }}}},
       {"AMappedSocketIsAnIpv4Client",
        "8.2/dual-stack",

@@ -114,8 +114,8 @@ std::vector<Scenario> outside_the_cgroup() {
        {{.given = {both_protocols().with_endpoints({"pod1a"})},
          .expect =
              {
-                 from("pod1a").to(cluster_ip("t")).outside_the_cgroup().answered_by({"pod1a"}),
-                 from("pod1a").to(cluster_ip("u")).outside_the_cgroup().answered_by({"pod1a"}),
+                 from("pod1a").to(cluster_ip("t")).outside_the_cgroup().answered_by({"pod1a"}).seen_as(Seen::Node),
+                 from("pod1a").to(cluster_ip("u")).outside_the_cgroup().answered_by({"pod1a"}).seen_as(Seen::Node),
              }}}},
   };
 }

@@ -197,6 +197,15 @@ Value slice_ports(const ServiceSpec& service, const SliceSpec& slice) {
   return Value(std::move(list));
 }
 
+Value service_cidr(const std::string& name, const std::vector<std::string>& cidrs) {
+  Value object;
+  object.set("apiVersion", Value("networking.k8s.io/v1"))
+      .set("kind", Value("ServiceCIDR"))
+      .set("metadata", Value().set("name", Value(name)))
+      .set("spec", Value().set("cidrs", texts(cidrs)));
+  return object;
+}
+
 }  // namespace
 
 const PortSpec* ServiceSpec::port(const std::string& port_name) const {
@@ -292,8 +301,6 @@ Result<std::vector<base::Value>> manifests(const ServiceSpec& service, const Ser
 
 std::vector<base::Value> cluster_manifests(const ClusterSpec& cluster, Testbed& testbed) {
   std::vector<Value> objects;
-  std::string zones;
-  for (const auto& [node, zone] : cluster.zones) zones += cat(node, zone);
   for (const Place* place : testbed.places()) {
     if (place->name != cat("node", place->node)) continue;
     Value::Array addresses;
@@ -301,12 +308,12 @@ std::vector<base::Value> cluster_manifests(const ClusterSpec& cluster, Testbed& 
       addresses.push_back(
           Value().set("type", Value("InternalIP")).set("address", Value(place->ip(family).to_string())));
     }
-    Value labels;
-    labels.set("zones-of-all", Value(zones));  // so that every agent has a change to report
-    const auto zone = cluster.zones.find(place->node);
-    if (zone != cluster.zones.end()) labels.set("topology.kubernetes.io/zone", Value(zone->second));
     Value metadata;
-    metadata.set("name", Value(place->name)).set("labels", std::move(labels));
+    metadata.set("name", Value(place->name));
+    const auto zone = cluster.zones.find(place->node);
+    if (zone != cluster.zones.end()) {
+      metadata.set("labels", Value().set("topology.kubernetes.io/zone", Value(zone->second)));
+    }
     const std::vector<std::string> cidrs{cat("10.244.", place->node, ".0/24"),
                                          cat("fd00:10:244:", place->node, "::/64")};
     Value object;
@@ -317,16 +324,12 @@ std::vector<base::Value> cluster_manifests(const ClusterSpec& cluster, Testbed& 
         .set("status", Value().set("addresses", Value(std::move(addresses))));
     objects.push_back(std::move(object));
   }
-  for (const bool second : {false, true}) {
-    if (second && !cluster.second_range) continue;
-    const unsigned range = second ? 97 : 96;
-    Value object;
-    object.set("apiVersion", Value("networking.k8s.io/v1"))
-        .set("kind", Value("ServiceCIDR"))
-        .set("metadata", Value().set("name", Value(second ? "second" : "kubernetes")))
-        .set("spec", Value().set("cidrs", texts({cat("10.", range, ".0.0/16"), cat("fd00:10:", range, "::/112")})));
-    objects.push_back(std::move(object));
-  }
+  std::string zones;
+  for (const auto& [node, zone] : cluster.zones) zones += cat(node, zone);
+  objects.push_back(service_cidr("kubernetes", {"10.96.0.0/16", "fd00:10:96::/112"}));
+  if (cluster.second_range) objects.push_back(service_cidr("second", {"10.97.0.0/16", "fd00:10:97::/112"}));
+  // Nobody's; another one whenever a zone changes, so that every agent has a change to report.
+  objects.push_back(service_cidr("zones", {cat("100.64.", std::hash<std::string>()(zones) % 256, ".0/24")}));
   return objects;
 }
 

@@ -33,12 +33,14 @@ Scenario external_cluster(std::string name, std::string items, const Endpoints& 
   return {std::move(name), std::move(items), {{.given = {balanced().with(endpoints)}, .expect = std::move(expect)}}};
 }
 
-const Endpoints kSomeReady = {ready("pod1a"), serving_while_terminating("pod1b"), ready("pod2a"),
-                              serving_while_terminating("pod2b")};
-const Endpoints kOwnTerminating = {serving_while_terminating("pod1a"), no_longer_serving("pod1b"), ready("pod2a")};
-const Endpoints kElsewhereTerminating = {no_longer_serving("pod1b"), serving_while_terminating("pod2a"),
-                                         no_longer_serving("pod2b")};
-const Endpoints kNobodyServes = {no_longer_serving("pod1a"), not_ready("pod1b"), no_longer_serving("pod2a")};
+Endpoints some_ready() {
+  return {ready("pod1a"), serving_while_terminating("pod1b"), ready("pod2a"), serving_while_terminating("pod2b")};
+}
+Endpoints own_terminating() { return {serving_while_terminating("pod1a"), no_longer_serving("pod1b"), ready("pod2a")}; }
+Endpoints elsewhere_terminating() {
+  return {no_longer_serving("pod1b"), serving_while_terminating("pod2a"), no_longer_serving("pod2b")};
+}
+Endpoints nobody_serves() { return {no_longer_serving("pod1a"), not_ready("pod1b"), no_longer_serving("pod2a")}; }
 
 }  // namespace
 
@@ -47,35 +49,35 @@ std::vector<Scenario> terminating() {
       from("pod3b").to(cluster_ip("t")).refused(), from("pod3b").to(cluster_ip("u")).refused(),
       from("client").to(load_balancer_ip("t")).refused(), from("client").to(node_port(1, "u")).refused()};
   return {
-      external_local("ExternalLocalReadyEndpointsAlone", "8.1/30 topology/external-local-terminating", kSomeReady,
+      external_local("ExternalLocalReadyEndpointsAlone", "8.1/30 topology/external-local-terminating", some_ready(),
                      both(inside({"pod1a", "pod2a"}), outside({"pod1a"}))),
-      external_local("ExternalLocalTheNodesOwnAreTerminating", "8.1/31 8.2/terminating-fallback", kOwnTerminating,
+      external_local("ExternalLocalTheNodesOwnAreTerminating", "8.1/31 8.2/terminating-fallback", own_terminating(),
                      both(inside({"pod2a"}), outside({"pod1a"}))),
-      external_local("ExternalLocalOthersAreTerminating", "8.1/32 8.2/terminating-fallback", kElsewhereTerminating,
+      external_local("ExternalLocalOthersAreTerminating", "8.1/32 8.2/terminating-fallback", elsewhere_terminating(),
                      both(inside({"pod2a"}), {from("client").to(load_balancer_ip("t")).dropped(),
                                               from("client").to(node_port(1, "u")).dropped(),
                                               from("client").to(node_port(2, "t")).answered_by({"pod2a"})})),
-      external_local("ExternalLocalNobodyServes", "8.1/33", kNobodyServes, refused),
-      external_cluster("ExternalClusterReadyEndpointsAlone", "8.1/34 topology/some-ready", kSomeReady,
+      external_local("ExternalLocalNobodyServes", "8.1/33", nobody_serves(), refused),
+      external_cluster("ExternalClusterReadyEndpointsAlone", "8.1/34 topology/some-ready", some_ready(),
                        both(inside({"pod1a", "pod2a"}), outside({"pod1a", "pod2a"}))),
-      external_cluster("ExternalClusterTheNodesOwnAreTerminating", "8.1/34", kOwnTerminating,
+      external_cluster("ExternalClusterTheNodesOwnAreTerminating", "8.1/34", own_terminating(),
                        both(inside({"pod2a"}), outside({"pod2a"}))),
       external_cluster("ExternalClusterAllAreTerminating", "8.1/34 8.2/terminating-fallback topology/all-terminating",
-                       kElsewhereTerminating, both(inside({"pod2a"}), outside({"pod2a"}))),
-      external_cluster("ExternalClusterNobodyServes", "8.1/34 topology/none-ready", kNobodyServes, refused),
+                       elsewhere_terminating(), both(inside({"pod2a"}), outside({"pod2a"}))),
+      external_cluster("ExternalClusterNobodyServes", "8.1/34 topology/none-ready", nobody_serves(), refused),
       {"TheLastSliceIsDeleted",
        "8.1/35",
-       {{.given = {balanced().external_policy_local().with(kSomeReady)}, .expect = outside({"pod1a"})},
+       {{.given = {balanced().external_policy_local().with(some_ready())}, .expect = outside({"pod1a"})},
         {.given = {balanced().external_policy_local()}, .expect = refused}}},
       {"InternalLocalFallsBackToTheNodesTerminating",
        "8.2/terminating-fallback",
-       {{.given = {both_protocols().internal_policy_local().with(kOwnTerminating)},
+       {{.given = {both_protocols().internal_policy_local().with(own_terminating())},
          .expect = {from("node1").to(cluster_ip("t")).answered_by({"pod1a"}),
                     from("pod2b").to(cluster_ip("t")).answered_by({"pod2a"}),
                     from("pod3b").to(cluster_ip("t")).dropped()}}}},
       {"BothLocalAndAllAreTerminatingElsewhere",
        "topology/both-local-remote-terminating",
-       {{.given = {balanced().internal_policy_local().external_policy_local().with(kElsewhereTerminating)},
+       {{.given = {balanced().internal_policy_local().external_policy_local().with(elsewhere_terminating())},
          .expect = {from("pod1a").to(cluster_ip("t")).dropped(), from("client").to(node_port(1, "t")).dropped(),
                     from("pod2b").to(cluster_ip("t")).answered_by({"pod2a"}),
                     from("client").to(node_port(2, "t")).answered_by({"pod2a"})}}}},

@@ -6,9 +6,10 @@ namespace {
 
 constexpr std::uint16_t kNobodys = 4242;
 
-const Difference kAlikeEverywhere{
-    {"iptables"},
-    "kube-proxy's iptables mode lets it leave the node; here every dataplane does the same (docs/adr/0007)"};
+Difference alike_everywhere() {
+  return {{"iptables"},
+          "kube-proxy's iptables mode lets it leave the node; here every dataplane does the same (docs/adr/0007)"};
+}
 
 }  // namespace
 
@@ -30,7 +31,7 @@ std::vector<Scenario> unserved() {
              }}},
        Needs::Nothing,
        Operator::Usual,
-       {kAlikeEverywhere}},
+       {alike_everywhere()}},
       {"AnotherServicesPortIsRefused",
        "8.1/7",
        {{.given = {web, shop},
@@ -44,7 +45,7 @@ std::vector<Scenario> unserved() {
              }}},
        Needs::Nothing,
        Operator::Usual,
-       {kAlikeEverywhere}},
+       {alike_everywhere()}},
       {"AnUnallocatedAddressIsSilent",
        "8.1/8",
        {{.given = {web},
@@ -57,7 +58,7 @@ std::vector<Scenario> unserved() {
              }}},
        Needs::Nothing,
        Operator::Usual,
-       {kAlikeEverywhere}},
+       {alike_everywhere()}},
       {"ServicesOfASecondRangeAreServed",
        "8.2/service-cidrs",
        {{.given = {web.in_the_second_range()},

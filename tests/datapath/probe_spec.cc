@@ -64,13 +64,6 @@ Status parse_target(std::string_view text, Target& target) {
   return {};
 }
 
-Status parse_ip(std::string_view text, net::Ip& ip) {
-  const auto parsed = net::Ip::parse(text);
-  if (!parsed) return Error(cat("\"", text, "\" is no address"));
-  ip = *parsed;
-  return {};
-}
-
 std::string text_of(const Value& object, std::string_view key) {
   const std::string* text = object[key].as_string();
   return text != nullptr ? *text : "";
@@ -159,8 +152,6 @@ std::vector<std::string> to_arguments(const ConnectSpec& spec) {
           cat(spec.bytes),
           "--requests",
           cat(spec.requests),
-          "--source",
-          spec.source_ip.to_string(),
           "--invalid-segment",
           cat(spec.invalid_segment ? 1 : 0)};
 }
@@ -176,7 +167,6 @@ Result<ConnectSpec> connect_spec_from(const Arguments& arguments) {
                                 {"--source-port", number_option(spec.source_port)},
                                 {"--bytes", number_option(spec.bytes)},
                                 {"--requests", number_option(spec.requests)},
-                                {"--source", [&](std::string_view text) { return parse_ip(text, spec.source_ip); }},
                                 {"--invalid-segment", number_option(invalid_segment)}}));
   spec.invalid_segment = invalid_segment != 0;
   if (spec.to.port == 0) return Error("--to ADDRESS:PORT/tcp|udp|sctp is needed");

@@ -43,7 +43,6 @@ struct ConnectSpec {
   unsigned parallel = 1;
   unsigned timeout_ms = 1000;     // of one attempt
   std::uint16_t source_port = 0;  // of the first attempt, counting up; 0: any
-  net::Ip source_ip{};            // unspecified: the route's
   std::uint32_t bytes = 0;        // TCP: this many up, then down, verified; UDP: size of the datagrams both ways
   unsigned requests = 1;          // lines over one connection; all must be answered by the same server
   // TCP: after the first line the server sends a segment that no window takes in, as a faulty peer would.

@@ -109,7 +109,6 @@ Result<std::vector<Attempt>> ScenarioPlayer::attempts(const Check& check, unsign
                                                       unsigned parallel) {
   const Target target = target_of(check.target);
   const bool udp = target.transport == Transport::Udp;
-  const net::Ip own = check.from_load_balancer_ip ? target.ip : net::Ip();
   return testbed().connect(check.client,
                            {.to = target,
                             .style = check.style,
@@ -117,7 +116,6 @@ Result<std::vector<Attempt>> ScenarioPlayer::attempts(const Check& check, unsign
                             .parallel = check.bytes != 0 ? 1 : std::min(count, parallel),
                             .timeout_ms = timeout_ms,
                             .source_port = udp ? testbed().take_source_ports(count) : std::uint16_t{0},
-                            .source_ip = own,
                             .bytes = check.bytes,
                             .requests = check.requests,
                             .invalid_segment = check.invalid_segment},
@@ -132,7 +130,7 @@ void ScenarioPlayer::run(const Check& check) {
           : cat("from ", check.client, check.membership == Membership::Outside ? " (outside the cgroup)" : "", " to ",
                 target_of(check.target).to_string());
   SCOPED_TRACE(what);
-  if (check.from_load_balancer_ip) ASSERT_OK(testbed().add_address(check.client, target_of(check.target).ip));
+  if (check.holds_the_address) ASSERT_OK(testbed().add_address(check.client, target_of(check.target).ip));
   switch (check.outcome) {
     case Outcome::Answered: expect_answered(check); break;
     case Outcome::Evenly: expect_evenly(check); break;
@@ -147,7 +145,7 @@ void ScenarioPlayer::run(const Check& check) {
     case Outcome::FlowMoves: expect_flow_moves(check); break;
     case Outcome::FlowFallsSilent: expect_flow_falls_silent(check); break;
   }
-  if (check.from_load_balancer_ip) ASSERT_OK(testbed().delete_address(check.client, target_of(check.target).ip));
+  if (check.holds_the_address) ASSERT_OK(testbed().delete_address(check.client, target_of(check.target).ip));
 }
 
 void ScenarioPlayer::expect_answered(const Check& check) {

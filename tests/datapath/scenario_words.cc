@@ -109,8 +109,8 @@ Check Check::seen_as(Seen source) const {
 Check Check::with_an_invalid_segment() const {
   return changed(*this, [](Check& check) { check.invalid_segment = true; });
 }
-Check Check::from_its_load_balancer_ip() const {
-  return changed(*this, [](Check& check) { check.from_load_balancer_ip = true; });
+Check Check::holding_the_address() const {
+  return changed(*this, [](Check& check) { check.holds_the_address = true; });
 }
 Check Check::answers_http(unsigned status, std::optional<unsigned> endpoints_told) const {
   return changed(*this, [&](Check& check) {

@@ -67,7 +67,7 @@ struct Check {
   unsigned requests = 1;
   bool invalid_segment = false;        // ConnectSpec
   bool begins_unanswered = false;      // StartsFlow: there is nobody yet
-  bool from_load_balancer_ip = false;  // the client's source address is the service's load balancer IP, bound there
+  bool holds_the_address = false;      // the client has the address it connects to, so that it also comes from there
   enum class Outcome : std::uint8_t {
     Answered,    // each of `endpoints` at least once, and nobody else; always under the address the client asked for
     Refused,     // every attempt, at once
@@ -96,7 +96,7 @@ struct Check {
   Check of_bytes(std::uint32_t count) const;
   Check with_requests(unsigned count) const;  // over one connection
   Check with_an_invalid_segment() const;
-  Check from_its_load_balancer_ip() const;
+  Check holding_the_address() const;
   Check answered_by(std::vector<std::string> names) const;
   Check answered_by_one_of(std::vector<std::string> names, std::string remembered_as = "") const;
   Check answered_by_another_of(std::vector<std::string> names, std::string than_remembered_as, unsigned every_ms) const;

@@ -44,12 +44,11 @@ std::string Connection::open() {
   if (!socket) return error_kind(socket.error().errno_value());
   fd_ = *std::move(socket);
   const int one = 1;
-  if (spec_.source_port != 0 || !spec_.source_ip.is_unspecified()) {
+  if (spec_.source_port != 0) {
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    const net::Ip any = to_.storage.ss_family == AF_INET ? net::Ip::v4(0, 0, 0, 0) : net::Ip();
-    const SocketAddress own =
-        socket_address(spec_.source_ip.is_unspecified() ? any : spec_.source_ip, spec_.source_port);
-    if (::bind(fd_.get(), own.raw(), own.size) != 0) return error_kind(errno);
+    const SocketAddress any =
+        socket_address(to_.storage.ss_family == AF_INET ? net::Ip::v4(0, 0, 0, 0) : net::Ip(), spec_.source_port);
+    if (::bind(fd_.get(), any.raw(), any.size) != 0) return error_kind(errno);
   }
   if (unconnected()) {
     // Without these an ICMP error is not reported on an unconnected socket (man 7 ip).

@@ -52,7 +52,6 @@ std::vector<Scenario> external_policy() {
                  from("node3").to(load_balancer_ip("t")).answered_by(all).seen_as(Seen::Node),
                  from("node3").to(load_balancer_ip("u")).answered_by(all).seen_as(Seen::Node),
                  from("node3").to(node_port(3, "t")).answered_by(all).seen_as(Seen::Node),
-                 from("node3").outside_the_cgroup().to(node_port(3, "t")).answered_by(all).seen_as(Seen::Node),
              }}}},
       {"ExternalPolicyClusterMasqueradesAllButClusterIps",
        "8.1/27 8.2/load-balancer",

@@ -52,8 +52,8 @@ std::vector<Scenario> source_ranges() {
        {{.given = {open_to_some},
          .expect =
              {
-                 from("node1").from_its_load_balancer_ip().to(load_balancer_ip("t")).answered_by(all),
-                 from("node1").from_its_load_balancer_ip().to(load_balancer_ip("u")).answered_by(all),
+                 from("node1").holding_the_address().to(load_balancer_ip("t")).answered_by(all),
+                 from("node1").holding_the_address().to(load_balancer_ip("u")).answered_by(all),
              }}}},
       {"WithoutTheNodeItsLoadBalancerIpIsAStranger",
        "8.1/17",
@@ -62,7 +62,7 @@ std::vector<Scenario> source_ranges() {
              {
                  allowed("client"),
                  from("node1").to(load_balancer_ip("t")).dropped(),
-                 from("node1").from_its_load_balancer_ip().to(load_balancer_ip("t")).dropped(),
+                 from("node1").holding_the_address().to(load_balancer_ip("t")).dropped(),
              }}}},
       {"BlanksAroundSourceRangesDoNotMatter",
        "8.1/18",

@@ -40,6 +40,7 @@ HEAVY = {
     "nghttp2/": ["tests/apiserver/"],
     "libnftnl/": ["net/nft/"],
     "libmnl/": ["net/nft/"],
+    "openssl/": ["proxy/dataplane/iptables/names.cc", "tests/apiserver/"],
     "bpf/libbpf.h": ["proxy/dataplane/ebpf/", "net/bpf/"],
 }
 

@@ -16,6 +16,7 @@
 #include "kube/manifest_set.h"
 #include "kube/store.h"
 #include "proxy/dataplane/ebpf/plan.h"
+#include "proxy/dataplane/iptables/iptables.h"
 #include "proxy/dataplane/nftables/plan.h"
 #include "proxy/model/resolve.h"
 
@@ -32,7 +33,8 @@ struct Planner {
 };
 const std::vector<Planner>& planners() {
   static const std::vector<Planner> all = {{"ebpf", proxy::dataplane::ebpf::plan_text},
-                                           {"nftables", proxy::dataplane::nftables::plan_text}};
+                                           {"nftables", proxy::dataplane::nftables::plan_text},
+                                           {"iptables", proxy::dataplane::iptables::plan_text}};
   return all;
 }
 

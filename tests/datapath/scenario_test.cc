@@ -83,10 +83,8 @@ class ScenarioTest : public testing::Test {
     if (scenario_.needs == Needs::Agents && ScenarioCluster::in_process()) {
       return "the agents do this, and the dataplanes are driven without them";
     }
-    const bool sctp = scenario_.needs == Needs::Sctp || scenario_.needs == Needs::SctpPortChange;
-    if (sctp && !ScenarioCluster::kernel_has_sctp()) return "this kernel has no SCTP sockets (CONFIG_IP_SCTP)";
-    if (dataplane_ == "ebpf" && scenario_.needs == Needs::SctpPortChange) {
-      return "eBPF gives SCTP no other port: it has no CRC32c over a packet (proxy/dataplane/ebpf/layout.md)";
+    if (scenario_.needs == Needs::Sctp && !ScenarioCluster::kernel_has_sctp()) {
+      return "this kernel has no SCTP sockets (CONFIG_IP_SCTP)";
     }
     return "";
   }

@@ -164,9 +164,8 @@ enum class Needs : std::uint8_t {
   Nothing,
   IPv4,
   IPv6,
-  Sctp,            // sockets of it in the kernel
-  SctpPortChange,  // and a dataplane that gives it another destination port
-  Agents,          // the real ones: what they do beside the dataplane
+  Sctp,    // sockets of it in the kernel
+  Agents,  // the real ones: what they do beside the dataplane
 };
 
 // Where a dataplane differs from the contract on purpose. It is still checked: by these phases, else by the scenario's.

@@ -125,7 +125,7 @@ std::vector<Scenario> ports() {
        "8.1/5 8.2/sctp",
        {{.given = {service("web").with_port(sctp()).as(Exposure::NodePort).with_endpoints({"pod1a", "pod2a"})},
          .expect = {from("client").to(node_port(3)).answered_by({"pod1a", "pod2a"})}}},
-       Needs::SctpPortChange},
+       Needs::Sctp},
   };
 }
 

@@ -27,9 +27,20 @@ struct Failure {
   std::string object{};
 };
 
+// Rules of ours in one iptables table, and how many of them the call wrote.
+struct RuleCount {
+  enum class Table : std::uint8_t { Filter, Nat };
+  net::Family family = net::Family::V4;
+  Table table = Table::Filter;
+  std::uint64_t total = 0;
+  std::uint64_t written = 0;
+  bool operator==(const RuleCount&) const = default;
+};
+
 struct Report {
   std::uint64_t kernel_writes = 0;  // messages or map operations that changed (or tried to change) kernel state
   std::vector<Failure> failures;
+  std::vector<RuleCount> rules{};  // iptables: for metrics; empty: nothing new to say
   bool ok() const { return failures.empty(); }
 };
 
@@ -40,24 +51,14 @@ struct Probe {
 };
 
 struct Options {
-  std::string instance = "fairlead";       // names what is ours in the kernel (nft table, pin folder)
-  std::string cgroup = "/sys/fs/cgroup";   // ebpf: where socket load balancing is attached
-  std::string bpf_root = "/sys/fs/bpf";    // ebpf: a mounted bpffs; pins live in <bpf_root>/<instance>/
-  std::uint32_t max_endpoints = 1U << 20;  // ebpf: slots of the endpoint pool, over all frontends
-  std::uint32_t max_flows = 1U << 17;      // ebpf: rows of the connection table, two per flow
-  std::uint32_t masquerade_mark = 0x4000;  // nftables, iptables: the mark bit of packets to masquerade
-  std::string iptables_flavour = "auto";   // iptables: "nft", "legacy", or what the node uses
+  std::string instance = "fairlead";                   // names what is ours in the kernel (nft table, pin folder)
+  std::string cgroup = "/sys/fs/cgroup";               // ebpf: where socket load balancing is attached
+  std::string bpf_root = "/sys/fs/bpf";                // ebpf: a mounted bpffs; pins live in <bpf_root>/<instance>/
+  std::uint32_t max_endpoints = 1U << 20;              // ebpf: slots of the endpoint pool, over all frontends
+  std::uint32_t max_flows = 1U << 17;                  // ebpf: rows of the connection table, two per flow
+  std::uint32_t masquerade_mark = 0x4000;              // nftables, iptables: the mark bit of packets to masquerade
+  std::string iptables_flavour = "auto";               // iptables: "nft", "legacy", or what the node uses
   std::chrono::milliseconds iptables_deadline{60000};  // iptables: for one run of iptables-restore
-};
-
-// How many iptables rules there are of one family and table ("filter", "nat"), and how many the last call wrote that
-// wrote any.
-struct RuleCount {
-  net::Family family = net::Family::V4;
-  std::string table;
-  std::uint32_t total = 0;
-  std::uint32_t last = 0;
-  bool operator==(const RuleCount&) const = default;
 };
 
 class Dataplane {
@@ -80,9 +81,6 @@ class Dataplane {
   // a flush), or -1. The worker then calls handle_notification().
   virtual int notification_fd() const { return -1; }
   virtual Report handle_notification() { return {}; }
-
-  // For metrics; cheap. Empty unless rules are iptables'.
-  virtual std::vector<RuleCount> rule_counts() const { return {}; }
 };
 
 // ebpf: proxy/dataplane/ebpf/ebpf.h     nftables: proxy/dataplane/nftables/nftables.h

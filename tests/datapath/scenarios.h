@@ -65,9 +65,9 @@ struct Check {
   Membership membership = Membership::Inside;
   std::uint32_t bytes = 0;
   unsigned requests = 1;
-  bool invalid_segment = false;        // ConnectSpec
-  bool begins_unanswered = false;      // StartsFlow: there is nobody yet
-  bool holds_the_address = false;      // the client has the address it connects to, so that it also comes from there
+  bool invalid_segment = false;    // ConnectSpec
+  bool begins_unanswered = false;  // StartsFlow: there is nobody yet
+  bool holds_the_address = false;  // the client has the address it connects to, so that it also comes from there
   enum class Outcome : std::uint8_t {
     Answered,    // each of `endpoints` at least once, and nobody else; always under the address the client asked for
     Refused,     // every attempt, at once

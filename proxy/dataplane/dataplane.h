@@ -58,7 +58,7 @@ struct Options {
   std::uint32_t max_flows = 1U << 17;                  // ebpf: rows of the connection table, two per flow
   std::uint32_t masquerade_mark = 0x4000;              // nftables, iptables: the mark bit of packets to masquerade
   std::string iptables_flavour = "auto";               // iptables: "nft", "legacy", or what the node uses
-  std::chrono::milliseconds iptables_deadline{60000};  // iptables: for one run of iptables-restore
+  std::chrono::milliseconds iptables_deadline{300000};  // iptables: for one run of iptables-restore
 };
 
 class Dataplane {

@@ -36,7 +36,7 @@ kube::EndpointSlice with_change(const kube::Object& original, bool shortened) {
 
 Result<MemoryRun> run_from_memory(const std::string& dataplane_name, const ClusterSize& size, const std::string& cgroup,
                                   const std::string& bpf_root, std::uint64_t started_ns, unsigned changes) {
-  const proxy::model::NodeView node{.name = "node1", .zone = {}};
+  const proxy::model::NodeView node = make_node_view(cluster_cidrs());
   proxy::dataplane::Options options;
   options.cgroup = cgroup;
   options.bpf_root = bpf_root;
@@ -74,7 +74,7 @@ Result<MemoryRun> spawn_memory_child(const std::string& dataplane, const Cluster
   const Cgroup cgroup = TRY(Cgroup::create(base::cat("fairlead-bench-", ::getpid())));
   const std::string out = TRY(base::run_checked(
       {"/proc/self/exe", "child-memory", dataplane, base::cat(size.services), base::cat(size.endpoints_per_service),
-       base::cat(changes), cgroup.path(), base::cat(monotonic_ns())},
+       std::string(to_string(size.kind)), base::cat(changes), cgroup.path(), base::cat(monotonic_ns())},
       {}, std::chrono::minutes(5)));
   const auto fields = base::split(base::trim(out), ' ');
   MemoryRun run;
@@ -86,13 +86,14 @@ Result<MemoryRun> spawn_memory_child(const std::string& dataplane, const Cluster
 }
 
 int memory_child_main(int argc, char** argv) {
-  if (argc != 8) return 2;
+  if (argc != 9) return 2;
   const ClusterSize size{.services = base::parse_number<std::uint32_t>(argv[3]).value_or(0),
-                         .endpoints_per_service = base::parse_number<std::uint32_t>(argv[4]).value_or(0)};
+                         .endpoints_per_service = base::parse_number<std::uint32_t>(argv[4]).value_or(0),
+                         .kind = std::string_view(argv[5]) == "mixed" ? ClusterKind::Mixed : ClusterKind::Plain};
   const auto bpf_root = enter_sandbox();
-  const auto run = bpf_root ? run_from_memory(argv[2], size, argv[6], *bpf_root,
-                                              base::parse_number<std::uint64_t>(argv[7]).value_or(0),
-                                              base::parse_number<unsigned>(argv[5]).value_or(1))
+  const auto run = bpf_root ? run_from_memory(argv[2], size, argv[7], *bpf_root,
+                                              base::parse_number<std::uint64_t>(argv[8]).value_or(0),
+                                              base::parse_number<unsigned>(argv[6]).value_or(1))
                             : Result<MemoryRun>(bpf_root.error());
   if (!run) {
     std::fprintf(stderr, "%s\n", run.error().message().c_str());

@@ -1,0 +1,21 @@
+// damage: somebody else's hands in a dataplane's kernel objects. Never touches what "web" needs in ways that the
+// dataplane does not promise to repair by itself.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "tests/chaos/stage.h"
+
+namespace fairlead::tests::chaos {
+
+struct Damage {
+  std::string text;                // what was done
+  bool loses_connections = false;  // until it is repaired
+  bool wants_restart = false;      // the dataplane looks at its objects when it starts, not before
+};
+
+// `choice` selects what is done; any number.
+Result<Damage> damage(Stage& stage, unsigned node, unsigned choice);
+
+}  // namespace fairlead::tests::chaos

@@ -6,6 +6,9 @@
 #include <iostream>
 
 #include "proxy/dataplane/select.h"
+#include "tests/chaos/damage.h"
+#include "tests/chaos/kernel_state.h"
+#include "tests/chaos/stage.h"
 
 namespace fairlead::tests::chaos {
 namespace {
@@ -22,6 +25,26 @@ TEST_P(Soak, NothingOfALittleChaosIsNoticedOrLeft) {
   EXPECT_GT(result->counts.at("kill"), 0U);
   if (result->ok()) return;
   for (const std::string& line : result->evidence) std::cout << line << std::endl;
+}
+
+// The comparison is worth something only if it sees what is missing.
+TEST_P(Soak, WhatIsMissingInAKernelShows) {
+  History history(1, universe());
+  for (int i = 0; i < 200; ++i) (void)history.next();
+  (void)history.calm();
+  const auto stage = Stage::create(GetParam(), history.objects());
+  ASSERT_TRUE(stage) << stage.error().message();
+  const auto before = kernel_state(GetParam(), (*stage)->bed(), 1);
+  ASSERT_TRUE(before) << before.error().message();
+  ASSERT_TRUE((*stage)->agent(1).terminate());
+  const auto still = kernel_state(GetParam(), (*stage)->bed(), 1);
+  ASSERT_TRUE(still) << still.error().message();
+  EXPECT_TRUE(differences(*still, *before).empty());
+  const auto done = damage(**stage, 1, 3);
+  ASSERT_TRUE(done) << done.error().message();
+  const auto after = kernel_state(GetParam(), (*stage)->bed(), 1);
+  ASSERT_TRUE(after) << after.error().message();
+  EXPECT_FALSE(differences(*after, *before).empty()) << done->text;
 }
 
 std::vector<std::string> dataplanes() {

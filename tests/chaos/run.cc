@@ -15,10 +15,11 @@ namespace {
 using base::cat;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kRecent = 25;
-constexpr std::size_t kMostEvidence = 30;
+constexpr std::size_t kMostEvidence = 200;  // lines
+constexpr std::size_t kUsualShown = 10;     // of the changes, the last ones
 constexpr milliseconds kTick{20};
 constexpr milliseconds kSamplePeriod{1000};
+constexpr milliseconds kStall{1000};  // a tick that took so much longer: nobody got a processor, the loads neither
 // A connection that began while an object was missing may take its timeout to fail, and a report to show.
 constexpr milliseconds kExcuse{kLoadTimeoutMs + 1500};
 constexpr milliseconds kSettling{2500};  // between a damage and a kill, and between a start and a damage
@@ -42,9 +43,20 @@ Run::Run(const SoakOptions& options, Stage& stage, std::vector<Loading> loads, P
 
 double Run::seconds() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
 
-void Run::say(const std::string& what) {
-  recent_.push_back(cat(one_decimal(seconds()), " s ", what));
-  if (recent_.size() > kRecent) recent_.pop_front();
+// What a lost request met may have happened its whole timeout ago, and some time before.
+void Run::say(const std::string& what, Weight weight) {
+  const auto now = Clock::now();
+  recent_.push_back({now, weight, cat(one_decimal(seconds()), " s ", what)});
+  while (now - recent_.front().at > milliseconds(3 * kLoadTimeoutMs)) recent_.pop_front();
+}
+
+void Run::keep_evidence(const std::string& what) {
+  if (evidence_.size() > kMostEvidence) return;
+  evidence_.push_back(cat(one_decimal(seconds()), " s: ", what, "; before that:"));
+  for (std::size_t i = 0; i < recent_.size(); ++i) {
+    if (recent_[i].weight == Weight::Notable || i + kUsualShown >= recent_.size())
+      evidence_.push_back("  " + recent_[i].text);
+  }
 }
 
 void Run::after(milliseconds time, std::function<Status()> what) {
@@ -53,7 +65,7 @@ void Run::after(milliseconds time, std::function<Status()> what) {
 
 Status Run::act(const Action& action) {
   const bool stops = action.kind == ActionKind::Kill || action.kind == ActionKind::Terminate;
-  say(action.text);
+  say(action.text, action.kind == ActionKind::Change ? Weight::Usual : Weight::Notable);
   for (const Event& event : action.events) TRY(stage_.write(event));
   counts_["events"] += action.events.size();
   if (stops) return stop_agent(action);
@@ -106,7 +118,7 @@ Status Run::meddle(const Action& action) {
   const Damage done = TRY(damage(stage_, action.node, action.choice));
   say(cat("damage on node", action.node, ": ", done.text));
   ++counts_[std::string(to_string(action.kind))];
-  if (done.loses_connections) excused_until_ = Clock::now() + kExcuse;
+  if (done.loses_connections) excused_until_ = std::max(excused_until_, Clock::now() + kExcuse);
   if (done.wants_restart) {
     life.down = true;
     life.samples.clear();
@@ -136,9 +148,7 @@ void Run::take(Watched& watched, const testbed::LoadReport& report) {
   std::string errors;
   for (const auto& [error, count] : report.errors) errors += cat(" ", error, " x", count);
   say(cat(excused ? "(excused) " : "LOST ", failed, " of ", watched.loading.name, ", in all:", errors));
-  if (excused || evidence_.size() > kMostEvidence * 3) return;
-  evidence_.push_back(cat("requests failed; what happened before, ending with the report of it:"));
-  evidence_.insert(evidence_.end(), recent_.begin(), recent_.end());
+  if (!excused) keep_evidence(cat("a request of ", watched.loading.name, " failed"));
 }
 
 void Run::read_loads() {
@@ -162,9 +172,8 @@ void Run::look_at_agents() {
     }
     ++life.deaths;
     const std::string log = agent.log();
-    evidence_.push_back(cat("the agent of node", node, " ended by itself at ", one_decimal(seconds()),
-                            " s: ", log.substr(log.size() - std::min<std::size_t>(log.size(), 2000))));
-    evidence_.insert(evidence_.end(), recent_.begin(), recent_.end());
+    keep_evidence(cat("the agent of node", node,
+                      " ended by itself: ", log.substr(log.size() - std::min<std::size_t>(log.size(), 2000))));
     life.samples.clear();
     (void)launch(node).has_value();
   }
@@ -191,7 +200,12 @@ Status Run::pass(milliseconds time) {
     TRY(tick());
     const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now());
     if (left <= milliseconds(0)) return {};
+    const auto before = Clock::now();
     ::poll(nullptr, 0, static_cast<int>(std::min(left, kTick).count()));
+    if (Clock::now() - before < kStall) continue;
+    say("the machine stood still");
+    ++counts_["stalls of the machine"];
+    excused_until_ = std::max(excused_until_, Clock::now() + kExcuse);
   }
 }
 

@@ -34,9 +34,15 @@ class Run {
   void append_checks(SoakResult& result) const;
   // From here on no agent is killed, so that its memory can be watched.
   void spare_agents() { spare_agents_ = true; }
-  void say(const std::string& what);
+  enum class Weight { Usual, Notable };
+  void say(const std::string& what, Weight weight = Weight::Notable);
 
  private:
+  struct Remark {
+    Clock::time_point at;
+    Weight weight;
+    std::string text;
+  };
   struct Watched {
     Loading loading;
     std::uint64_t failed = 0;   // though nothing excused it
@@ -57,6 +63,7 @@ class Run {
   Status fire_timers();
   void read_loads();
   void take(Watched& watched, const testbed::LoadReport& report);
+  void keep_evidence(const std::string& what);
   void look_at_agents();
   Status tick();
   std::string progress_line() const;
@@ -74,7 +81,7 @@ class Run {
   std::array<Life, kNodes + 1> lives_;  // by node; 0 is nobody
   bool spare_agents_ = false;
   std::map<std::string, std::uint64_t> counts_;
-  std::deque<std::string> recent_;  // the last actions, with their time
+  std::deque<Remark> recent_;  // of the last seconds
   std::vector<std::string> evidence_;
 };
 

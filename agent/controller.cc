@@ -17,6 +17,19 @@ std::string milliseconds(base::Duration duration) {
   return base::cat(us / 1000, ".", us % 1000 / 100);
 }
 
+// kube-proxy waits five minutes for podCIDRs, and ends when they change; here they are followed.
+void log_pod_cidrs(const proxy::model::NodeView& view) {
+  if (view.config.detect_local != proxy::model::DetectLocal::NodeCidr) return;
+  if (view.pod_cidrs.empty()) {
+    log::warn("the Node has no podCIDRs: until it has, its pods are not told from other clients",
+              {{"node", view.name}});
+    return;
+  }
+  std::vector<std::string> texts;
+  for (const net::Prefix& prefix : view.pod_cidrs) texts.push_back(prefix.to_string());
+  log::info("pods are told by the Node's podCIDRs", {{"pod_cidrs", base::join(texts, ",")}});
+}
+
 }  // namespace
 
 Controller::Controller(Parts parts, const std::string& node_name, const proxy::model::Config& config)
@@ -95,6 +108,10 @@ void Controller::flush() {
 // What the rules depend on beside Services and EndpointSlices: true when it is not what it was.
 bool Controller::look_at_node() {
   proxy::model::NodeView view = proxy::model::node_view(store_, view_.name, view_.config);
+  const bool known = store_.node() != nullptr;
+  const bool first_seen = known && !node_known_;
+  node_known_ = known;
+  if (first_seen || view.pod_cidrs != view_.pod_cidrs) log_pod_cidrs(view);
   if (view == view_) return false;
   view_ = std::move(view);
   return true;

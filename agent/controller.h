@@ -65,6 +65,7 @@ class Controller final : public kube::Sink {
   Origin gathered_;  // of the batch in the making
   bool flush_posted_ = false;
   bool first_sent_ = false;
+  bool node_known_ = false;
 };
 
 // Endpoints known, ready or not: what /metrics and the status count.

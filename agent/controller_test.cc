@@ -296,5 +296,31 @@ TEST_F(ControllerTest, ServicesComeInPiecesThatSurviveChanges) {
   EXPECT_EQ(list->as_array()->size(), 499U);
 }
 
+TEST_F(ControllerTest, WithoutPodCidrsToTellPodsByItSaysSoAndFollowsThemWhenTheyCome) {
+  proxy::model::Config config;
+  config.detect_local = proxy::model::DetectLocal::NodeCidr;
+  Controller by_node({.loop = *loop,
+                      .clock = clock,
+                      .metrics = metrics,
+                      .health = health,
+                      .hand_over = [this](Work work) { handed_over.push_back(std::move(work)); }},
+                     "node1", config);
+  by_node.replace(kube::Kind::Service, {service("web")});
+  by_node.replace(kube::Kind::EndpointSlice, {slice("web", 2)});
+  kube::Node node;
+  node.meta.key.name = "node1";
+  testing::internal::CaptureStderr();
+  by_node.upsert(node);
+  turn();
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("the Node has no podCIDRs"), std::string::npos);
+  ASSERT_EQ(handed_over.size(), 1U);
+  EXPECT_FALSE(handed_over[0].all->node.pods.known(net::Family::V4));
+  node.pod_cidrs = {*net::Prefix::parse("10.1.0.0/24")};
+  by_node.upsert(node);
+  turn();
+  ASSERT_EQ(handed_over.size(), 2U);
+  EXPECT_EQ(handed_over[1].all->node.pods.sources, node.pod_cidrs);
+}
+
 }  // namespace
 }  // namespace fairlead::agent

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -20,15 +19,19 @@
 #include <utility>
 
 #include "agent/controller.h"
+#include "agent/file_watch.h"
 #include "agent/health.h"
 #include "agent/lock.h"
 #include "agent/metrics.h"
 #include "agent/mounts.h"
+#include "agent/node_setup.h"
 #include "agent/options.h"
 #include "agent/servers.h"
 #include "agent/sources.h"
 #include "agent/status.h"
+#include "agent/surroundings.h"
 #include "agent/worker.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "proxy/dataplane/select.h"
@@ -42,7 +45,7 @@ namespace log = base::log;
 constexpr std::chrono::milliseconds kLockPatience{1000};
 
 void prepare_bpf_root(const Options& options) {
-  if (options.dataplane == "nftables") return;
+  if (options.dataplane != "auto" && options.dataplane != "ebpf") return;
   const auto root = ensure_bpf_root(options.dataplane_options.bpf_root, MountFor::Everybody);
   if (!root) {
     log::warn("no bpffs", {{"err", root.error().message()}});
@@ -77,12 +80,58 @@ void log_selection(const dataplane::Selection& selection) {
   }
 }
 
-// Runs until a signal, or until the dataplane cannot be opened.
-Status run(const Options& options) {
+// kube-proxy's bindAddressHardFail; without it every address is tried again.
+Status all_listening(const Options& options, const Identity& identity) {
+  const auto failed = [](std::string_view field, const std::optional<Listen>& at, const std::string& address) {
+    return at && address.empty() ? Error(base::cat(field, ": cannot listen on ", net::host_port(at->address, at->port)))
+                                 : Status();
+  };
+  TRY(failed("healthzBindAddress", options.healthz, identity.healthz_address));
+  return failed("metricsBindAddress", options.metrics, identity.metrics_address);
+}
+
+// On the worker's thread: the dataplane has had the kernel load it, or does without.
+void tune_conntrack_again(const Options& options) {
+  const auto done = tune_conntrack(options);
+  if (!done) log::warn("cannot tune", {{"err", done.error().message()}});
+}
+
+// What only a privileged process can do; the rest of the agent needs CAP_NET_ADMIN and what its dataplane asks for.
+Status init_only(const Options& options) {
+  if (TRY(tune_conntrack(options)) == Conntrack::NotLoaded) {
+    log::warn("conntrack is not loaded: its settings wait for the agent itself");
+  }
+  return {};
+}
+
+Status write_config(const Options& options) {
+  return base::write_file_atomically(options.write_config_to, to_yaml(options.kube_proxy));
+}
+
+// The agent ends to be started again when its configuration says something else; not for a comment, and not for
+// something that it could not be started with.
+std::optional<Error> changed_configuration(const Options& running, const std::vector<std::string>& arguments) {
+  const auto now = parse_options(arguments, surroundings());
+  if (const auto* stop = std::get_if<Stop>(&now)) {
+    const std::string_view text = base::trim(stop->text);
+    log::error("the configuration file has changed and cannot be used: the one in force stays", {{"err", text}});
+    return std::nullopt;
+  }
+  if (std::get<Options>(now).kube_proxy == running.kube_proxy) {
+    log::info("the configuration file was written and says what it said");
+    return std::nullopt;
+  }
+  return Error(running.config_file + ": has changed; ending, to be started again with it");
+}
+
+// Runs until a signal, until the dataplane cannot be opened, or until the configuration file says something else.
+Status run(const Options& options, const std::vector<std::string>& arguments) {
   const InstanceLock lock = TRY(InstanceLock::acquire(options.state_dir, kLockPatience));
   const InstanceClaim claim = TRY(InstanceClaim::acquire(options.dataplane_options.instance, kLockPatience));
   const base::SystemClock clock;
   const auto loop = TRY(base::Loop::create());
+  set_oom_score(options);
+  const Conntrack conntrack = TRY(tune_conntrack(options));
   prepare_bpf_root(options);
 
   Identity identity{.version = FAIRLEAD_VERSION,
@@ -93,7 +142,7 @@ Status run(const Options& options) {
                     .metrics_address = {},
                     .healthz_address = {}};
   Metrics metrics(identity.version);
-  Health health(clock);
+  Health health(clock, options.health_timeout);
   std::optional<Error> fatal;
 
   // The worker's thread chooses and opens the dataplane while this one reads the source.
@@ -113,6 +162,7 @@ Status run(const Options& options) {
   };
   const auto after_first_replace = [&] {
     remove_other_dataplanes(chosen, options);
+    if (conntrack == Conntrack::NotLoaded) tune_conntrack_again(options);
     ::malloc_trim(0);  // what the first sync needed and nothing will need again
   };
 
@@ -131,7 +181,7 @@ Status run(const Options& options) {
                          .metrics = metrics,
                          .health = health,
                          .hand_over = [&](Work work) { worker->inbox().put(std::move(work)); }},
-                        options.node_name);
+                        options.node_name, options.model);
   thinker = &controller;
   worker->start();
 
@@ -144,6 +194,15 @@ Status run(const Options& options) {
                                            .health = health,
                                            .source_status = [&] { return source->status(); }},
                                           options));
+  if (options.kube_proxy.bind_address_hard_fail) TRY(all_listening(options, identity));
+  const auto reread = [&] {
+    const auto changed = changed_configuration(options, arguments);
+    if (!changed) return;
+    fatal = *changed;
+    loop->stop();
+  };
+  std::unique_ptr<FileWatch> watch;
+  if (!options.config_file.empty()) watch = TRY(FileWatch::open(*loop, options.config_file, reread));
   const auto drift = loop->every(options.resync_period, [&] { controller.send_all(); });
   const auto on_term = loop->on_signal(SIGTERM, [&] { loop->stop(); });
   const auto on_int = loop->on_signal(SIGINT, [&] { loop->stop(); });
@@ -212,23 +271,16 @@ Status probe(const Options& options) {
   return {};
 }
 
-Status dispatch(const Options& options) {
+Status dispatch(const Options& options, const std::vector<std::string>& arguments) {
   switch (options.command) {
-    case Command::Run: return run(options);
+    case Command::Run: return run(options, arguments);
+    case Command::InitOnly: return init_only(options);
+    case Command::WriteConfig: return write_config(options);
     case Command::Cleanup: return cleanup(options);
     case Command::Probe: return probe(options);
     case Command::Version: std::puts("fairlead-agent " FAIRLEAD_VERSION); return {};
   }
   return {};
-}
-
-Surroundings surroundings() {
-  const char* node_name = std::getenv("NODE_NAME");
-  std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
-  return {.node_name_variable = node_name == nullptr ? "" : node_name,
-          .hostname = host.data(),
-          .default_cgroup = default_cgroup};
 }
 
 int main_with(const std::vector<std::string>& arguments) {
@@ -239,9 +291,12 @@ int main_with(const std::vector<std::string>& arguments) {
   }
   const Options& options = std::get<Options>(parsed);
   log::configure(options.log_level, options.log_format);
+  if (options.command == Command::Run || options.command == Command::InitOnly) {
+    for (const Note& note : options.notes) log::write(note.level, note.text, {});
+  }
   ::signal(SIGPIPE, SIG_IGN);  // a client that hangs up is no reason to die
   ::mallopt(M_ARENA_MAX, 1);   // two threads that hand values over free in each other's arenas
-  const Status status = dispatch(options);
+  const Status status = dispatch(options, arguments);
   if (status) return 0;
   std::fprintf(stderr, "error: %s\n", status.error().message().c_str());
   return 1;

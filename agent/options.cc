@@ -1,10 +1,13 @@
 #include "agent/options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <map>
+#include <set>
 #include <utility>
 
+#include "agent/flags.h"
+#include "agent/kube_proxy_settings.h"
 #include "agent/mounts.h"
 #include "agent/time_text.h"
 #include "base/strings.h"
@@ -12,42 +15,144 @@
 namespace fairlead::agent {
 namespace {
 
+using base::cat;
 using base::log::Format;
 using base::log::Level;
 
-constexpr std::array<const char*, 3> kDataplanes = {"auto", "ebpf", "nftables"};
-
-// As typed; checked after parsing, so that every error names flag, value and what is allowed in one form.
-struct Raw {
-  std::string node_name, dataplane = "auto", cgroup, instance = "fairlead";
-  std::string metrics = "127.0.0.1:10249", healthz = "127.0.0.1:10256";
-  std::string resync_period = "15m", log_level = "info", log_format = "text";
+// Fairlead's own; no field of a KubeProxyConfiguration stands for them, so they count with --config too.
+constexpr Flag kOwnFlags[] = {
+    {.name = "bpf-root", .value = "DIR", .help = "bpffs to pin into (default: /sys/fs/bpf, mounted when missing)"},
+    {.name = "cgroup", .value = "DIR", .help = "cgroup2 to attach socket load balancing to (default: the root of it)"},
+    {.name = "dataplane", .value = "NAME", .help = "auto, ebpf, nftables or iptables (default: auto)"},
+    {.name = "instance", .value = "NAME", .help = "Names what is ours in the kernel (default: fairlead)"},
+    {.name = "log-format", .value = "FORMAT", .help = "text or json (default: text)"},
+    {.name = "log-level", .value = "LEVEL", .help = "debug, info, warn or error (default: info)"},
+    {.name = "manifests",
+     .value = "DIR",
+     .help = "Directory of YAML or JSON manifests to serve, without an API server"},
+    {.name = "node-name", .value = "NAME", .help = "As --hostname-override"},
+    {.name = "resync-period",
+     .value = "DURATION",
+     .help = "How often the kernel is compared with everything and repaired (default: 15m)"},
+    {.name = "state-dir", .value = "DIR", .help = "Lock and status socket (default: /run/fairlead)"},
+    {.name = "status-socket", .value = "PATH", .help = "Where fairleadctl asks (default: STATE-DIR/agent.sock)"},
 };
 
+// kube-proxy's that count with --config too; beside those of logging and --hostname-override.
+constexpr Flag kGeneralFlags[] = {
+    {.name = "boot-id-file", .value = "FILE", .help = "Accepted; not used"},
+    {.name = "cleanup", .value = "", .help = "As the command cleanup, and remove what kube-proxy left"},
+    {.name = "config", .value = "FILE", .help = "A KubeProxyConfiguration; all other flags of kube-proxy are ignored"},
+    {.name = "help", .value = "", .help = "This", .letter = 'h'},
+    {.name = "init-only", .value = "", .help = "Set what needs privileges (conntrack), and end"},
+    {.name = "machine-id-file", .value = "FILE", .help = "Accepted; not used"},
+    {.name = "master", .value = "URL", .help = "URL of the API server, instead of the kubeconfig's"},
+    {.name = "version", .value = "", .help = "Print the version"},
+    {.name = "write-config-to", .value = "FILE", .help = "Write the configuration in force as v1alpha1, and end"},
+};
+
+// kube-proxy's without a field, which count without --config alone.
+constexpr Flag kPortFlags[] = {
+    {.name = "healthz-port", .value = "PORT", .help = "Port of --healthz-bind-address when it names none; 0 for off"},
+    {.name = "metrics-port", .value = "PORT", .help = "Port of --metrics-bind-address when it names none; 0 for off"},
+};
+
+constexpr std::array<std::string_view, 4> kDataplanes = {"auto", "ebpf", "nftables", "iptables"};
+constexpr int kDebugVerbosity = 4;  // klog's level for debugging
+
+std::string_view value_name(const Setting& setting) {
+  constexpr std::array<std::string_view, 8> kNames = {"VALUE", "VALUE", "", "N", "N", "DURATION", "LIST", "LIST"};
+  return kNames[setting.slot.index()];
+}
+
+enum class Matters : std::uint8_t { Yes, No };
+// One per flag, though several settings may share it. The help of those that do not matter says why.
+std::vector<Flag> setting_flags(Matters matters) {
+  std::vector<Flag> out;
+  for (const Setting& setting : kube_proxy_settings()) {
+    if (setting.flag.empty() || setting.void_because.empty() != (matters == Matters::Yes)) continue;
+    const char letter = setting.flag == "v" ? 'v' : '\0';
+    const std::string_view help = matters == Matters::Yes ? setting.help : setting.void_because;
+    const bool known = std::any_of(out.begin(), out.end(), [&](const Flag& one) { return one.name == setting.flag; });
+    if (!known) out.push_back({setting.flag, value_name(setting), help, letter});
+  }
+  if (matters == Matters::Yes) out.insert(out.end(), std::begin(kPortFlags), std::end(kPortFlags));
+  std::sort(out.begin(), out.end(), [](const Flag& a, const Flag& b) { return a.name < b.name; });
+  return out;
+}
+
+std::vector<Flag> all_flags() {
+  std::vector<Flag> out = setting_flags(Matters::Yes);
+  const std::vector<Flag> others = setting_flags(Matters::No);
+  out.insert(out.end(), others.begin(), others.end());
+  out.insert(out.end(), std::begin(kOwnFlags), std::end(kOwnFlags));
+  out.insert(out.end(), std::begin(kGeneralFlags), std::end(kGeneralFlags));
+  return out;
+}
+
+std::string help_text() {
+  return cat(
+      "The Fairlead agent: Kubernetes Services into eBPF, nftables or iptables, on this node.\n"
+      "\nusage: fairlead-agent [flags]            run\n"
+      "       fairlead-agent cleanup [flags]    remove everything this instance left in the kernel\n"
+      "       fairlead-agent probe [flags]      say which dataplanes work here, and why not\n"
+      "       fairlead-agent version            print the version\n"
+      "\nFairlead's own flags:\n",
+      describe({std::begin(kOwnFlags), std::end(kOwnFlags)}), "\nFlags of kube-proxy:\n",
+      describe({std::begin(kGeneralFlags), std::end(kGeneralFlags)}),
+      "\nFlags of kube-proxy that are ignored with --config, but for those of logging and --hostname-override:\n",
+      describe(setting_flags(Matters::Yes)), "\nFlags of kube-proxy that are accepted without effect, and why:\n",
+      describe(setting_flags(Matters::No)));
+}
+
+// The flags that were given, sorted by what they are for.
+struct Flags {
+  std::map<std::string_view, std::string> own;  // the last value of each
+  std::vector<std::pair<std::string_view, std::string>> settings;
+  const std::string* find(std::string_view name) const {
+    const auto it = own.find(name);
+    return it == own.end() ? nullptr : &it->second;
+  }
+  std::string get(std::string_view name, std::string_view fallback = {}) const {
+    const std::string* value = find(name);
+    return value == nullptr ? std::string(fallback) : *value;
+  }
+};
+
+bool is_setting(std::string_view flag) {
+  const auto settings = kube_proxy_settings();
+  return std::any_of(settings.begin(), settings.end(), [&](const Setting& one) { return one.flag == flag; });
+}
+
+bool counts_with_config(std::string_view flag) {
+  const auto settings = kube_proxy_settings();
+  return flag == "hostname-override" || std::any_of(settings.begin(), settings.end(), [&](const Setting& one) {
+           return one.flag == flag && one.path.starts_with("logging.");
+         });
+}
+
+Flags sorted(const CommandLine& line) {
+  Flags out;
+  for (const Given& given : line.flags) {
+    const std::string_view name = given.name == "node-name" ? "hostname-override" : given.name;
+    if (is_setting(name)) {
+      out.settings.emplace_back(name, given.value);
+    } else {
+      out.own[name] = given.value;
+    }
+  }
+  return out;
+}
+
 Error bad_value(std::string_view flag, std::string_view value, std::string_view allowed) {
-  return Error(base::cat(flag, ": \"", value, "\" is not allowed: ", allowed));
+  return Error(cat(flag, ": \"", value, "\" is not allowed: ", allowed));
 }
 
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return lower;
-}
-
-// "127.0.0.1:80", "[::1]:80" or "off".
-Result<std::optional<Listen>> listen_of(std::string_view flag, const std::string& text) {
-  constexpr std::string_view kAllowed = "use IP:PORT ([IP]:PORT for IPv6, port 0 for any free one), or off";
-  if (text == "off") return std::optional<Listen>();
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos) return bad_value(flag, text, kAllowed);
-  std::string_view host = std::string_view(text).substr(0, colon);
-  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  const auto address = net::Ip::parse(host);
-  const auto port = base::parse_number<std::uint16_t>(std::string_view(text).substr(colon + 1));
-  if (!address || !port || bracketed == address->is_v4()) return bad_value(flag, text, kAllowed);
-  return std::optional(Listen{*address, *port});
+Result<bool> switch_of(const Flags& flags, std::string_view name) {
+  const std::string text = flags.get(name, "false");
+  const auto on = parse_bool(text);
+  if (!on) return bad_value(cat("--", name), text, "use true or false");
+  return *on;
 }
 
 Result<base::Duration> period_of(std::string_view flag, const std::string& text) {
@@ -67,7 +172,8 @@ Result<std::string> instance_of(const std::string& text) {
   return text;
 }
 
-Result<Level> level_of(const std::string& text) {
+Result<Level> level_of(const Flags& flags, int verbosity) {
+  const std::string text = flags.get("log-level", verbosity >= kDebugVerbosity ? "debug" : "info");
   if (text == "debug") return Level::Debug;
   if (text == "info") return Level::Info;
   if (text == "warn") return Level::Warn;
@@ -81,103 +187,235 @@ Result<Format> format_of(const std::string& text) {
   return bad_value("--log-format", text, "use text or json");
 }
 
-Result<std::string> node_name_of(const Raw& raw, const Surroundings& surroundings) {
-  for (const std::string& candidate : {raw.node_name, surroundings.node_name_variable, surroundings.hostname}) {
-    const std::string_view name = base::trim(candidate);
-    if (!name.empty()) return lower_case(name);
+Result<std::string> node_name_of(const std::string& given, const Surroundings& surroundings) {
+  for (const std::string& candidate : {given, surroundings.node_name_variable, surroundings.hostname}) {
+    std::string name(base::trim(candidate));
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    if (!name.empty()) return name;
   }
-  return bad_value("--node-name", raw.node_name, "name this node: there is no $NODE_NAME and no hostname");
+  return bad_value("--node-name", given, "name this node: there is no $NODE_NAME and no hostname");
 }
 
-Result<Options> checked(Options options, const Raw& raw, const Surroundings& surroundings) {
-  if (!options.manifests.empty() && !(options.kubeconfig.empty() && options.master.empty())) {
-    return bad_value("--manifests", options.manifests, "use either a directory of manifests or an API server");
+std::optional<Listen> listener_of(const std::string& text) {
+  return text == "off" ? std::nullopt : parse_listen(text, 0);  // complete() has given it a port
+}
+
+// --healthz-port and --metrics-port.
+Status apply_port(const Flags& flags, std::string_view name, std::string_view address_alone, std::string& address) {
+  const std::string* text = flags.find(name);
+  if (text == nullptr) return {};
+  const auto port = base::parse_number<std::uint16_t>(*text);
+  if (!port) return bad_value(cat("--", name), *text, "use a port, or 0 for off");
+  if (address.empty()) address = address_alone;
+  const auto listen = parse_listen(address, *port);
+  if (*port == 0) {
+    address = "off";
+  } else if (listen) {
+    address = net::host_port(listen->address, listen->port);
   }
-  if (std::find(kDataplanes.begin(), kDataplanes.end(), raw.dataplane) == kDataplanes.end()) {
-    return bad_value("--dataplane", raw.dataplane, "use auto, ebpf or nftables");
+  return {};
+}
+
+enum class Which : std::uint8_t { All, CountWithConfig };
+Status apply_setting_flags(const Flags& flags, KubeProxyConfiguration& configuration, Which which) {
+  std::set<std::string_view> seen;
+  for (const auto& [flag, text] : flags.settings) {
+    if (which == Which::CountWithConfig && !counts_with_config(flag)) continue;
+    const bool again = !seen.insert(flag).second;
+    TRY(set_flag(configuration, flag, text, again ? Occurrence::Again : Occurrence::First));
+  }
+  return {};
+}
+
+// An empty address turns its listener off on the command line; in a file it stands for the default.
+void empty_addresses_are_off(const Flags& flags, KubeProxyConfiguration& configuration) {
+  for (const auto& [flag, text] : flags.settings) {
+    if (flag == "healthz-bind-address") configuration.healthz_bind_address = text.empty() ? "off" : text;
+    if (flag == "metrics-bind-address") configuration.metrics_bind_address = text.empty() ? "off" : text;
+  }
+}
+
+std::string flag_of(std::string_view path) {
+  for (const Setting& setting : kube_proxy_settings()) {
+    if (setting.path == path && !setting.flag.empty()) return cat("--", setting.flag);
+  }
+  return std::string(path);
+}
+
+// The same complaint where the value came from a flag: "clusterCIDR: ..." becomes "--cluster-cidr: ...".
+Error in_words_of_flags(const Error& error) {
+  const std::string& text = error.message();
+  const std::size_t colon = text.find(':');
+  return Error(flag_of(text.substr(0, colon)) + text.substr(colon));
+}
+
+Result<KubeProxyConfiguration> from_flags(const Flags& flags) {
+  KubeProxyConfiguration out;
+  TRY(apply_setting_flags(flags, out, Which::All));
+  empty_addresses_are_off(flags, out);
+  const bool v6 = net::Ip::parse_sloppy(out.bind_address) && out.bind_address.find(':') != std::string::npos;
+  TRY(apply_port(flags, "healthz-port", v6 ? "::" : "0.0.0.0", out.healthz_bind_address));
+  TRY(apply_port(flags, "metrics-port", v6 ? "::1" : "127.0.0.1", out.metrics_bind_address));
+  complete(out);
+  const auto complaints = check(out);
+  if (!complaints.empty()) return Error(cat(flag_of(complaints.front().path), ": ", complaints.front().what));
+  return out;
+}
+
+void note_ignored(const Flags& flags, std::vector<Note>& notes) {
+  std::vector<std::string> ignored;
+  const auto add = [&](std::string_view flag) {
+    std::string name = cat("--", flag);
+    if (std::find(ignored.begin(), ignored.end(), name) == ignored.end()) ignored.push_back(std::move(name));
+  };
+  for (const auto& [flag, text] : flags.settings) {
+    if (!counts_with_config(flag)) add(flag);
+  }
+  for (const Flag& port : kPortFlags) {
+    if (flags.find(port.name) != nullptr) add(port.name);
+  }
+  if (ignored.empty()) return;
+  notes.push_back({Level::Warn, cat("ignored, since --config says all of that: ", base::join(ignored, ", "))});
+}
+
+Options with_effect(Options options, Effect effect) {
+  options.dataplane = std::move(effect.dataplane);
+  options.model = std::move(effect.model);
+  options.dataplane_options.masquerade_mark = effect.masquerade_mark;
+  options.health_timeout = effect.health_timeout;
+  std::move(effect.notes.begin(), effect.notes.end(), std::back_inserter(options.notes));
+  return options;
+}
+
+Result<Options> configured_by_file(Options options, const Flags& flags, const Surroundings& surroundings) {
+  const std::string& path = options.config_file;
+  const std::string text = TRY(surroundings.read_file(path));
+  DecodedConfiguration decoded = TRY_CONTEXT(decode_kube_proxy_configuration(text), path);
+  for (const std::string& warning : decoded.warnings) options.notes.push_back({Level::Warn, cat(path, ": ", warning)});
+  options.kube_proxy = std::move(decoded.configuration);
+  TRY(apply_setting_flags(flags, options.kube_proxy, Which::CountWithConfig));
+  note_ignored(flags, options.notes);
+  Effect effect = TRY_CONTEXT(effect_of(options.kube_proxy, surroundings.families), path);
+  return with_effect(std::move(options), std::move(effect));
+}
+
+Result<Options> configured_by_flags(Options options, const Flags& flags, const Surroundings& surroundings) {
+  options.kube_proxy = TRY(from_flags(flags));
+  auto effect = effect_of(options.kube_proxy, surroundings.families);
+  if (!effect) return in_words_of_flags(effect.error());
+  return with_effect(std::move(options), std::move(*effect));
+}
+
+// What --config or a flag asks for; by default a node's settings are nobody's but the operator's.
+void choose_node_settings(const Flags& flags, Options& options) {
+  const auto given = [&](std::string_view beginning) {
+    return std::any_of(flags.settings.begin(), flags.settings.end(),
+                       [&](const auto& one) { return one.first.starts_with(beginning); });
+  };
+  const bool file = !options.config_file.empty();
+  options.tune_conntrack = file || given("conntrack-") || options.command == Command::InitOnly;
+  if (file || given("oom-score-adj")) options.oom_score_adj = options.kube_proxy.oom_score_adj;
+}
+
+Status choose_dataplane(const Flags& flags, Options& options) {
+  const std::string by_mode = std::exchange(options.dataplane, flags.get("dataplane", options.dataplane));
+  if (std::find(kDataplanes.begin(), kDataplanes.end(), options.dataplane) == kDataplanes.end()) {
+    return bad_value("--dataplane", options.dataplane, "use auto, ebpf, nftables or iptables");
+  }
+  const std::string& mode = options.kube_proxy.mode;
+  if (flags.find("dataplane") == nullptr || mode.empty() || options.dataplane == by_mode) return {};
+  options.notes.push_back({Level::Info, cat("--dataplane ", options.dataplane, " counts, not mode ", mode)});
+  return {};
+}
+
+// Everything but the configuration itself.
+Result<Options> with_own_flags(Options options, const Flags& flags, const Surroundings& surroundings) {
+  choose_node_settings(flags, options);
+  TRY(choose_dataplane(flags, options));
+  options.manifests = flags.get("manifests");
+  options.master = flags.get("master");
+  options.kubeconfig = options.kube_proxy.client_connection_kubeconfig;
+  const bool server = !options.master.empty() || (options.config_file.empty() && !options.kubeconfig.empty());
+  if (!options.manifests.empty() && server) {
+    return bad_value("--manifests", options.manifests, "use either a directory of manifests or an API server");
   }
   if (!options.master.empty() && !options.master.starts_with("https://") && !options.master.starts_with("http://")) {
     return bad_value("--master", options.master, "use a URL that starts with https:// or http://");
   }
-  options.dataplane = raw.dataplane;
-  options.node_name = TRY(node_name_of(raw, surroundings));
-  options.dataplane_options.instance = TRY(instance_of(raw.instance));
-  options.dataplane_options.cgroup = raw.cgroup.empty() ? surroundings.default_cgroup() : raw.cgroup;
-  options.metrics = TRY(listen_of("--metrics-bind-address", raw.metrics));
-  options.healthz = TRY(listen_of("--healthz-bind-address", raw.healthz));
-  options.resync_period = TRY(period_of("--resync-period", raw.resync_period));
-  options.log_level = TRY(level_of(raw.log_level));
-  options.log_format = TRY(format_of(raw.log_format));
-  if (options.status_socket.empty()) options.status_socket = options.state_dir + "/agent.sock";
+  options.node_name = TRY(node_name_of(options.kube_proxy.hostname_override, surroundings));
+  options.dataplane_options.instance = TRY(instance_of(flags.get("instance", "fairlead")));
+  options.dataplane_options.bpf_root = flags.get("bpf-root", kDefaultBpfRoot);
+  const std::string cgroup = flags.get("cgroup");
+  options.dataplane_options.cgroup = cgroup.empty() ? surroundings.default_cgroup() : cgroup;
+  options.metrics = listener_of(options.kube_proxy.metrics_bind_address);
+  options.healthz = listener_of(options.kube_proxy.healthz_bind_address);
+  options.resync_period = TRY(period_of("--resync-period", flags.get("resync-period", "15m")));
+  options.log_level = TRY(level_of(flags, options.kube_proxy.logging_verbosity));
+  options.log_format = TRY(format_of(flags.get("log-format", options.kube_proxy.logging_format)));
+  options.state_dir = flags.get("state-dir", options.state_dir);
+  options.status_socket = flags.get("status-socket", options.state_dir + "/agent.sock");
   return options;
 }
 
-void add_flags(CLI::App& app, Options& options, Raw& raw) {
-  app.add_option("--manifests", options.manifests,
-                 "Directory of YAML or JSON manifests to serve, without an API server")
-      ->type_name("DIR");
-  app.add_option("--kubeconfig", options.kubeconfig, "How to reach the API server (default: in-cluster identity)")
-      ->type_name("FILE");
-  app.add_option("--master", options.master, "URL of the API server, instead of the kubeconfig's")->type_name("URL");
-  app.add_option("--node-name", raw.node_name, "This node's name (default: $NODE_NAME, else the hostname)")
-      ->type_name("NAME");
-  app.add_option("--dataplane", raw.dataplane, "auto, ebpf or nftables (default: auto)")->type_name("NAME");
-  app.add_option("--cgroup", raw.cgroup, "cgroup2 to attach socket load balancing to (default: the root of it)")
-      ->type_name("DIR");
-  app.add_option("--bpf-root", options.dataplane_options.bpf_root,
-                 base::cat("bpffs to pin into (default: ", kDefaultBpfRoot, ", mounted when missing)"))
-      ->type_name("DIR");
-  app.add_option("--instance", raw.instance, "Names what is ours in the kernel (default: fairlead)")->type_name("NAME");
-  app.add_option("--state-dir", options.state_dir, "Lock and status socket (default: /run/fairlead)")->type_name("DIR");
-  app.add_option("--status-socket", options.status_socket, "Where fairleadctl asks (default: STATE-DIR/agent.sock)")
-      ->type_name("PATH");
-  app.add_option("--metrics-bind-address", raw.metrics, "/metrics and /proxyMode (default: 127.0.0.1:10249; or off)")
-      ->type_name("IP:PORT");
-  app.add_option("--healthz-bind-address", raw.healthz, "/healthz and /livez (default: 127.0.0.1:10256; or off)")
-      ->type_name("IP:PORT");
-  app.add_option("--resync-period", raw.resync_period,
-                 "How often the kernel is compared with everything and repaired (default: 15m)")
-      ->type_name("DURATION");
-  app.add_option("--log-level", raw.log_level, "debug, info, warn or error (default: info)")->type_name("LEVEL");
-  app.add_option("--log-format", raw.log_format, "text or json (default: text)")->type_name("FORMAT");
+Result<Command> command_of(const std::vector<std::string>& words, const Flags& flags) {
+  constexpr std::pair<std::string_view, Command> kCommands[] = {
+      {"cleanup", Command::Cleanup}, {"probe", Command::Probe}, {"version", Command::Version}};
+  if (words.size() > 1) return Error(cat(words[1], ": no such flag or command"));
+  if (!words.empty()) {
+    for (const auto& [word, command] : kCommands) {
+      if (words[0] == word) return command;
+    }
+    return Error(cat(words[0], ": no such flag or command"));
+  }
+  if (flags.get("version", "false") != "false") return Command::Version;  // also --version=raw
+  if (!flags.get("write-config-to").empty()) return Command::WriteConfig;
+  if (TRY(switch_of(flags, "cleanup"))) return Command::Cleanup;
+  if (TRY(switch_of(flags, "init-only"))) return Command::InitOnly;
+  return Command::Run;
 }
 
-Stop usage_error(std::string_view message) {
-  return {.exit_code = 2, .text = base::cat("error: ", message, "\nhint: fairlead-agent --help lists every flag\n")};
+Stop usage_error(const Error& error) {
+  return {.exit_code = 2, .text = cat("error: ", error.message(), "\nhint: fairlead-agent --help lists every flag\n")};
+}
+
+// An Options that says Version and nothing else needs no configuration.
+Options version_only() {
+  Options out;
+  out.command = Command::Version;
+  return out;
 }
 
 }  // namespace
 
 std::variant<Options, Stop> parse_options(const std::vector<std::string>& arguments, const Surroundings& surroundings) {
+  const auto line = read_command_line(arguments, all_flags());
+  if (!line) return usage_error(line.error());
+  const Flags flags = sorted(*line);
+  if (flags.find("help") != nullptr) return Stop{.exit_code = 0, .text = help_text()};
+  const auto command = command_of(line->words, flags);
+  if (!command) return usage_error(command.error());
+  if (*command == Command::Version) return version_only();
+
   Options options;
-  Raw raw;
-  CLI::App app("The Fairlead agent: Kubernetes Services into eBPF or nftables, on this node.", "fairlead-agent");
-  app.fallthrough();
-  app.require_subcommand(0, 1);
-  add_flags(app, options, raw);
-  const CLI::App* cleanup = app.add_subcommand("cleanup", "Remove everything this instance left in the kernel");
-  const CLI::App* probe = app.add_subcommand("probe", "Say which dataplanes work here, and why not");
-  const CLI::App* version = app.add_subcommand("version", "Print the version");
-
-  try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them last first
-  } catch (const CLI::CallForHelp&) {
-    return Stop{.exit_code = 0, .text = app.help()};
-  } catch (const CLI::ExtrasError&) {
-    const std::vector<std::string> extra = app.remaining(true);
-    return usage_error((extra.empty() ? std::string() : extra.front()) + ": no such flag or command");
-  } catch (const CLI::ArgumentMismatch&) {
-    return usage_error(arguments.back() + ": a value is missing");
-  } catch (const CLI::ParseError& error) {
-    return usage_error(error.what());
-  }
-  if (cleanup->parsed()) options.command = Command::Cleanup;
-  if (probe->parsed()) options.command = Command::Probe;
-  if (version->parsed()) options.command = Command::Version;
-
-  auto result = checked(std::move(options), raw, surroundings);
-  if (!result) return usage_error(result.error().message());
+  options.command = *command;
+  options.cleanup_kube_proxy = *command == Command::Cleanup && line->words.empty();
+  options.write_config_to = flags.get("write-config-to");
+  options.config_file = flags.get("config");
+  const bool file = !options.config_file.empty();
+  auto configured = file ? configured_by_file(std::move(options), flags, surroundings)
+                         : configured_by_flags(std::move(options), flags, surroundings);
+  if (!configured && file) return Stop{.exit_code = 1, .text = cat("error: ", configured.error().message(), "\n")};
+  if (!configured) return usage_error(configured.error());
+  auto result = with_own_flags(std::move(*configured), flags, surroundings);
+  if (!result) return usage_error(result.error());
   return std::move(*result);
+}
+
+std::string configz_json(const Options& options) {
+  base::Value out{base::Value::Object()};
+  out.set("kubeproxy.config.k8s.io", to_value(options.kube_proxy));
+  return base::to_json(out);
 }
 
 }  // namespace fairlead::agent

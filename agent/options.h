@@ -1,4 +1,6 @@
-// options: the command line, checked. CLI11 stays inside options.cc.
+// options: the command line and the configuration file, checked. Fairlead's own flags, and kube-proxy's with its rules:
+// with --config every setting of kube-proxy comes from that file, but for those of logging, --hostname-override and
+// --master.
 #pragma once
 
 #include <chrono>
@@ -9,27 +11,34 @@
 #include <variant>
 #include <vector>
 
+#include "agent/kube_proxy_config.h"
+#include "agent/kube_proxy_effect.h"
+#include "agent/listen.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/ip.h"
 #include "proxy/dataplane/dataplane.h"
+#include "proxy/model/node.h"
 
 namespace fairlead::agent {
 
-enum class Command : std::uint8_t { Run, Cleanup, Probe, Version };
-
-struct Listen {
-  net::Ip address;
-  std::uint16_t port = 0;  // 0: any free one
-  bool operator==(const Listen&) const = default;
-};
+enum class Command : std::uint8_t { Run, InitOnly, Cleanup, Probe, Version, WriteConfig };
 
 struct Options {
   Command command = Command::Run;
+  bool cleanup_kube_proxy = false;  // with Command::Cleanup: what kube-proxy left, too (--cleanup)
+  std::string write_config_to;      // with Command::WriteConfig: a file
 
   std::string manifests;   // a directory; else an API server:
   std::string kubeconfig;  // a file
   std::string master;      // overrides the server's URL; in-cluster identity when all three are empty
+
+  std::string config_file;            // --config; empty: flags alone
+  KubeProxyConfiguration kube_proxy;  // in force: complete and checked
+  proxy::model::Config model;         // what it means, with the next three
+  base::Duration health_timeout = std::chrono::seconds(60);
+  std::vector<Note> notes;           // for the log
+  bool tune_conntrack = false;       // the node's conntrack settings are ours to write
+  std::optional<int> oom_score_adj;  // nullopt: left alone
 
   std::string node_name;
   std::string dataplane = "auto";
@@ -37,9 +46,9 @@ struct Options {
   base::Duration resync_period = std::chrono::minutes(15);
 
   std::string state_dir = "/run/fairlead";
-  std::string status_socket;                                                 // <state_dir>/agent.sock
-  std::optional<Listen> metrics = Listen{net::Ip::v4(127, 0, 0, 1), 10249};  // nullopt: off
-  std::optional<Listen> healthz = Listen{net::Ip::v4(127, 0, 0, 1), 10256};
+  std::string status_socket;      // <state_dir>/agent.sock
+  std::optional<Listen> metrics;  // nullopt: off
+  std::optional<Listen> healthz;
 
   base::log::Level log_level = base::log::Level::Info;
   base::log::Format log_format = base::log::Format::Text;
@@ -49,7 +58,9 @@ struct Options {
 struct Surroundings {
   std::string node_name_variable;  // $NODE_NAME
   std::string hostname;
+  NodeFamilies families = NodeFamilies::Both;
   std::function<std::string()> default_cgroup;
+  std::function<Result<std::string>(const std::string& path)> read_file;  // the Error names the path
 };
 
 // Stop here: print `text` (stdout when exit_code is 0, else stderr) and exit.
@@ -58,7 +69,10 @@ struct Stop {
   std::string text;
 };
 
-// `arguments` without the program's name.
+// `arguments` without the program's name. Wrong usage stops with 2, a wrong configuration file with 1.
 std::variant<Options, Stop> parse_options(const std::vector<std::string>& arguments, const Surroundings& surroundings);
+
+// For /configz: the configuration in force as {"kubeproxy.config.k8s.io": {...}}.
+std::string configz_json(const Options& options);
 
 }  // namespace fairlead::agent

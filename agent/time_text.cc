@@ -93,25 +93,92 @@ std::optional<base::WallTime> parse_rfc3339(std::string_view text) {
   return std::chrono::system_clock::from_time_t(timegm(&parts)) - *offset + *fraction;
 }
 
-std::optional<base::Duration> parse_duration(std::string_view text) {
-  using namespace std::chrono_literals;
-  static constexpr std::array<std::pair<std::string_view, base::Duration>, 4> kUnits = {
-      {{"ms", 1ms}, {"h", 1h}, {"m", 1min}, {"s", 1s}}};
-  if (text.empty()) return std::nullopt;
-  base::Duration total{0};
-  while (!text.empty()) {
-    std::size_t digits = 0;
-    while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') ++digits;
-    const auto number = base::parse_number<std::uint32_t>(text.substr(0, digits));
-    if (!number || *number > 1'000'000) return std::nullopt;
-    text.remove_prefix(digits);
-    const auto* unit = kUnits.begin();
-    while (unit != kUnits.end() && !text.starts_with(unit->first)) ++unit;
-    if (unit == kUnits.end()) return std::nullopt;
-    text.remove_prefix(unit->first.size());
-    total += *number * unit->second;
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::int64_t nanoseconds;
+};
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::array<Unit, 8> kUnits = {{{"ns", 1},
+                                         {"us", 1'000},
+                                         {"\u00b5s", 1'000},  // the micro sign
+                                         {"\u03bcs", 1'000},  // the Greek letter
+                                         {"ms", 1'000'000},
+                                         {"s", kSecond},
+                                         {"m", 60 * kSecond},
+                                         {"h", 3600 * kSecond}}};
+
+std::string_view take_digits(std::string_view& text) {
+  std::size_t count = 0;
+  while (count < text.size() && text[count] >= '0' && text[count] <= '9') ++count;
+  const std::string_view digits = text.substr(0, count);
+  text.remove_prefix(count);
+  return digits;
+}
+
+// "1.5h" off the front, in nanoseconds.
+std::optional<std::int64_t> take_term(std::string_view& text) {
+  const std::string_view whole = take_digits(text);
+  const std::string_view fraction = take(text, '.') ? take_digits(text) : std::string_view();
+  if (whole.empty() && fraction.empty()) return std::nullopt;
+  const auto* unit = kUnits.begin();
+  while (unit != kUnits.end() && !text.starts_with(unit->name)) ++unit;
+  if (unit == kUnits.end()) return std::nullopt;
+  text.remove_prefix(unit->name.size());
+  std::int64_t total = 0;
+  if (!whole.empty()) {
+    const auto number = base::parse_number<std::int64_t>(whole);
+    if (!number || __builtin_mul_overflow(*number, unit->nanoseconds, &total)) return std::nullopt;
   }
+  double scale = static_cast<double>(unit->nanoseconds);
+  double rest = 0;
+  for (const char digit : fraction) rest += (digit - '0') * (scale /= 10);
+  if (__builtin_add_overflow(total, static_cast<std::int64_t>(rest + 0.5), &total)) return std::nullopt;
   return total;
+}
+
+// 1500 in units of 1000 is "1.5".
+std::string decimal(std::uint64_t number, std::uint64_t unit) {
+  std::string out = base::cat(number / unit);
+  std::uint64_t rest = number % unit;
+  if (rest != 0) out.push_back('.');
+  while (rest != 0) {
+    unit /= 10;
+    out.push_back(static_cast<char>('0' + rest / unit));
+    rest %= unit;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<base::Duration> parse_duration(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) text.remove_prefix(1);
+  if (text == "0") return base::Duration{0};
+  if (text.empty()) return std::nullopt;
+  std::int64_t total = 0;
+  while (!text.empty()) {
+    const auto term = take_term(text);
+    if (!term || __builtin_add_overflow(total, *term, &total)) return std::nullopt;
+  }
+  return base::Duration(negative ? -total : total);
+}
+
+std::string format_duration(base::Duration duration) {
+  const std::int64_t count = duration.count();
+  if (count == 0) return "0s";
+  const std::string sign = count < 0 ? "-" : "";
+  const std::uint64_t ns = count < 0 ? 0 - static_cast<std::uint64_t>(count) : static_cast<std::uint64_t>(count);
+  constexpr std::uint64_t kMinute = 60 * std::uint64_t{kSecond};
+  if (ns < 1'000) return base::cat(sign, ns, "ns");
+  if (ns < 1'000'000) return base::cat(sign, decimal(ns, 1'000), "\u00b5s");
+  if (ns < kSecond) return base::cat(sign, decimal(ns, 1'000'000), "ms");
+  const std::string seconds = decimal(ns % kMinute, kSecond) + "s";
+  if (ns < kMinute) return sign + seconds;
+  if (ns < 60 * kMinute) return base::cat(sign, ns / kMinute, "m", seconds);
+  return base::cat(sign, ns / (60 * kMinute), "h", ns / kMinute % 60, "m", seconds);
 }
 
 }  // namespace fairlead::agent

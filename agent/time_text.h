@@ -9,8 +9,12 @@
 
 namespace fairlead::agent {
 
-std::string format_rfc3339(base::WallTime time);                      // "2026-05-01T12:00:00.123456789Z"
-std::optional<base::WallTime> parse_rfc3339(std::string_view text);   // any offset; nothing when malformed
-std::optional<base::Duration> parse_duration(std::string_view text);  // "15m", "1h30m", "250ms"; as Go writes them
+std::string format_rfc3339(base::WallTime time);                     // "2026-05-01T12:00:00.123456789Z"
+std::optional<base::WallTime> parse_rfc3339(std::string_view text);  // any offset; nothing when malformed
+
+// Durations as Go's time package writes and reads them: "15m", "1h30m", "1.5s", "-250ms", "0"; nothing when malformed
+// or beyond 292 years.
+std::optional<base::Duration> parse_duration(std::string_view text);
+std::string format_duration(base::Duration duration);  // "24h0m0s", "1.5s", "250ms", "0s"
 
 }  // namespace fairlead::agent

@@ -27,12 +27,30 @@ TEST(Rfc3339, RefusesWhatIsMalformed) {
   }
 }
 
-TEST(ParseDuration, ReadsGoStyleDurations) {
+TEST(ParseDuration, ReadsDurationsAsGoDoes) {
   EXPECT_EQ(parse_duration("15m"), 15min);
   EXPECT_EQ(parse_duration("1h30m"), 90min);
   EXPECT_EQ(parse_duration("250ms"), 250ms);
-  for (const char* text : {"", "15", "m", "-1s", "1d", "1s ", "99999999h"})
-    EXPECT_EQ(parse_duration(text), std::nullopt);
+  EXPECT_EQ(parse_duration("1.5s"), 1500ms);
+  EXPECT_EQ(parse_duration(".5m2us1ns"), 30s + 2us + 1ns);
+  EXPECT_EQ(parse_duration("3\u00b5s"), 3us);
+  EXPECT_EQ(parse_duration("-1s"), -1s);
+  EXPECT_EQ(parse_duration("0"), 0s);
+  for (const char* text : {"", "-", "15", "m", "1d", "1s ", ".s", "99999999h", "9999999999999999999s", "2562047h48m"})
+    EXPECT_EQ(parse_duration(text), std::nullopt) << text;
+}
+
+TEST(FormatDuration, WritesDurationsAsGoDoes) {
+  EXPECT_EQ(format_duration(24h), "24h0m0s");
+  EXPECT_EQ(format_duration(15min), "15m0s");
+  EXPECT_EQ(format_duration(30s), "30s");
+  EXPECT_EQ(format_duration(90min + 1500ms), "1h30m1.5s");
+  EXPECT_EQ(format_duration(250ms), "250ms");
+  EXPECT_EQ(format_duration(1500ns), "1.5\u00b5s");
+  EXPECT_EQ(format_duration(7ns), "7ns");
+  EXPECT_EQ(format_duration(-1s), "-1s");
+  EXPECT_EQ(format_duration(0s), "0s");
+  EXPECT_EQ(format_duration(base::Duration::min()), "-2562047h47m16.854775808s");
 }
 
 }  // namespace

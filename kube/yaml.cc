@@ -108,6 +108,8 @@ Value scalar(int line, const std::string& tag, const std::string& text) {
 
 class TreeBuilder final : public YAML::EventHandler {
  public:
+  explicit TreeBuilder(DuplicateKeys duplicates) : duplicates_(duplicates) {}
+
   std::vector<Value> take() { return std::move(documents_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
@@ -229,7 +231,10 @@ class TreeBuilder final : public YAML::EventHandler {
     const std::string* name = key.as_string();
     if (name == nullptr) refuse(line, base::cat("a key must be text, not ", key.type_name()));
     const auto [it, added] = map->seen.emplace(*name, static_cast<std::size_t>(line));
-    if (!added) refuse(line, base::cat("key \"", *name, "\" appears twice, first in line ", it->second));
+    if (!added && duplicates_ == DuplicateKeys::Refuse) {
+      refuse(line, base::cat("key \"", *name, "\" appears twice, first in line ", it->second));
+    }
+    if (!added) std::erase_if(*map->value.as_object(), [&](const auto& member) { return member.first == *name; });
     map->key = *name;
     map->key_is_merge = merge_word;
   }
@@ -252,6 +257,7 @@ class TreeBuilder final : public YAML::EventHandler {
     }
   }
 
+  const DuplicateKeys duplicates_;
   std::vector<Value> documents_;
   std::optional<int> document_at_;  // where the last one began
   std::vector<Open> open_;
@@ -261,8 +267,8 @@ class TreeBuilder final : public YAML::EventHandler {
 
 }  // namespace
 
-Result<std::vector<Value>> parse_yaml(std::string_view text) {
-  TreeBuilder builder;
+Result<std::vector<Value>> parse_yaml(std::string_view text, DuplicateKeys duplicates) {
+  TreeBuilder builder(duplicates);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);

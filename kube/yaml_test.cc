@@ -62,6 +62,12 @@ TEST(Yaml, ADuplicateKeyIsAnErrorThatNamesBothLines) {
   EXPECT_EQ(read("a: 1\nb: 2\na: 3\n"), "error: line 3: key \"a\" appears twice, first in line 1");
 }
 
+TEST(Yaml, TheLastOfDuplicateKeysCountsWhereThatIsAskedFor) {
+  const auto documents = parse_yaml("a: 1\nb: {c: 1, c: 2}\na: 3\n", DuplicateKeys::LastWins);
+  ASSERT_TRUE(documents.has_value());
+  EXPECT_EQ(base::to_json(documents->at(0)), R"({"b":{"c":2},"a":3})");
+}
+
 TEST(Yaml, BrokenTextIsAnErrorWithItsLine) {
   EXPECT_EQ(read("a: 1\nb: [1, 2\n"), "error: line 3: not YAML: end of sequence flow not found");
   EXPECT_EQ(read("a:\n\t- b\n"), "error: line 2: not YAML: illegal block entry");

@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/**/layout.md")]
 # `folder/file.ext` in backticks, or a relative markdown link.
 PATH = re.compile(r"`([a-z_.\-]+/[A-Za-z0-9_./\-]+\.[a-z]+)`|\]\((?!https?:|#)([^)#\s]+)")
-FLAG = re.compile(r'"(--[a-z][a-z0-9-]+)[",]')
+# A row of a table of flags or settings.
+SETTING = re.compile(r'\.(name|flag|path) = "([A-Za-z][A-Za-z0-9.-]*)"')
 
 
 def missing_paths() -> list[str]:
@@ -27,13 +28,14 @@ def missing_paths() -> list[str]:
 
 
 def undocumented_flags() -> list[str]:
-    options = ROOT / "agent" / "options.cc"
-    manual = ROOT / "docs" / "operations.md"
-    if not options.exists() or not manual.exists():
-        return []
-    text = manual.read_text()
-    return [f"docs/operations.md: does not name {flag} of agent/options.cc"
-            for flag in sorted(set(FLAG.findall(options.read_text()))) if flag not in text]
+    """Flags of Fairlead's own in operations.md; kube-proxy's, with their fields, in kube-proxy.md."""
+    found = []
+    for source, manual in (("options.cc", "operations.md"), ("kube_proxy_settings.cc", "kube-proxy.md")):
+        code, text = ROOT / "agent" / source, (ROOT / "docs" / manual).read_text()
+        words = {("--" if kind != "path" else "") + word for kind, word in SETTING.findall(code.read_text())}
+        found += [f"docs/{manual}: does not name {word} of agent/{source}" for word in sorted(words)
+                  if f"`{word}`" not in text]
+    return found
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ HEAVY = {
     "nlohmann/": ["base/json.cc"],
     "spdlog/": ["base/log.cc"],
     "yaml-cpp/": ["kube/yaml.cc"],
-    "CLI/": ["agent/options.cc", "ctl/options.cc"],
+    "CLI/": ["ctl/options.cc"],
     "curl/": ["kube/http.cc", "ctl/http.cc"],
     "event2/": ["base/loop.cc", "agent/http_server.cc", "tests/apiserver/"],
     "prometheus/": ["agent/metrics.cc"],

@@ -122,7 +122,9 @@ void decode_set(const nlmsghdr* message, const TableId& table, TableDump& into) 
   Set set;
   set.name = nftnl_set_get_str(s.get(), NFTNL_SET_NAME);
   set.key = fields_of(nftnl_set_get_u32(s.get(), NFTNL_SET_KEY_TYPE));
-  const bool map = (nftnl_set_get_u32(s.get(), NFTNL_SET_FLAGS) & NFT_SET_MAP) != 0;
+  const std::uint32_t flags = nftnl_set_get_u32(s.get(), NFTNL_SET_FLAGS);
+  const bool map = (flags & NFT_SET_MAP) != 0;
+  if ((flags & NFT_SET_EVAL) != 0) set.dynamic_size = nftnl_set_get_u32(s.get(), NFTNL_SET_DESC_SIZE);
   const std::uint32_t data = map ? nftnl_set_get_u32(s.get(), NFTNL_SET_DATA_TYPE) : 0;
   set.kind = !map ? Set::Kind::Set : data == NFT_DATA_VERDICT ? Set::Kind::VerdictMap : Set::Kind::Map;
   if (set.kind == Set::Kind::Map) set.data = fields_of(data);
@@ -151,7 +153,10 @@ void decode_verdicts(const nlmsghdr* message, const std::function<void(const Ver
     if (verdict == nullptr) return;
     VerdictElement element;
     std::memcpy(&element.key, key.data(), sizeof element.key);
-    if (const nlattr* chain = inside(verdict).at[NFTA_VERDICT_CHAIN]) element.go_to = mnl_attr_get_str(chain);
+    const Attributes parts = inside(verdict);
+    if (const nlattr* chain = parts.at[NFTA_VERDICT_CHAIN]) element.go_to = mnl_attr_get_str(chain);
+    const nlattr* code = parts.at[NFTA_VERDICT_CODE];
+    element.returns = code != nullptr && static_cast<int>(ntohl(mnl_attr_get_u32(code))) == NFT_JUMP;
     each(element);
   });
 }

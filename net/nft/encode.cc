@@ -78,7 +78,7 @@ nftnl_expr* build(const expr::LoadAddressType& e) {
   nftnl_expr* x = make("fib");
   nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_DREG, reg(e.to));
   nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-  nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+  nftnl_expr_set_u32(x, NFTNL_EXPR_FIB_FLAGS, e.of_source ? NFTA_FIB_F_SADDR : NFTA_FIB_F_DADDR);
   return x;
 }
 nftnl_expr* build(const expr::Random& e) {
@@ -86,7 +86,7 @@ nftnl_expr* build(const expr::Random& e) {
   nftnl_expr_set_u32(x, NFTNL_EXPR_NG_DREG, reg(e.to));
   nftnl_expr_set_u32(x, NFTNL_EXPR_NG_MODULUS, e.modulus);
   nftnl_expr_set_u32(x, NFTNL_EXPR_NG_TYPE, NFT_NG_RANDOM);
-  nftnl_expr_set_u32(x, NFTNL_EXPR_NG_OFFSET, 0);
+  nftnl_expr_set_u32(x, NFTNL_EXPR_NG_OFFSET, e.offset);
   return x;
 }
 nftnl_expr* build(const expr::Mask& e) {
@@ -115,11 +115,31 @@ nftnl_expr* build(const expr::Lookup& e) {
   nftnl_expr_set_str(x, NFTNL_EXPR_LOOKUP_SET, e.set.c_str());
   return x;
 }
-nftnl_expr* build(const expr::Goto& e) {
+int code_of(expr::Then then) {
+  switch (then) {
+    case expr::Then::Accept: return NF_ACCEPT;
+    case expr::Then::Drop: return NF_DROP;
+    case expr::Then::Goto: return NFT_GOTO;
+    case expr::Then::Jump: return NFT_JUMP;
+    case expr::Then::Return: return NFT_RETURN;
+  }
+  return NF_DROP;
+}
+nftnl_expr* build(const expr::Verdict& e) {
   nftnl_expr* x = make("immediate");
   nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-  nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_VERDICT, static_cast<std::uint32_t>(NFT_GOTO));
-  nftnl_expr_set_str(x, NFTNL_EXPR_IMM_CHAIN, e.chain.c_str());
+  nftnl_expr_set_u32(x, NFTNL_EXPR_IMM_VERDICT, static_cast<std::uint32_t>(code_of(e.then)));
+  if (!e.chain.empty()) nftnl_expr_set_str(x, NFTNL_EXPR_IMM_CHAIN, e.chain.c_str());
+  return x;
+}
+nftnl_expr* build(const expr::Remember& e) {
+  const bool update = e.what == expr::Remember::What::Update;
+  nftnl_expr* x = make("dynset");
+  nftnl_expr_set_str(x, NFTNL_EXPR_DYNSET_SET_NAME, e.set.c_str());
+  nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_OP, update ? NFT_DYNSET_OP_UPDATE : NFT_DYNSET_OP_DELETE);
+  nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_SREG_KEY, reg(e.key));
+  nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_SREG_DATA, reg(e.data));
+  if (update) nftnl_expr_set_u64(x, NFTNL_EXPR_DYNSET_TIMEOUT, std::uint64_t{e.seconds} * 1000);
   return x;
 }
 nftnl_expr* build(const expr::Dnat& e) {
@@ -228,8 +248,15 @@ class Encoder {
     for (const Expr& e : c.rule.exprs) {
       nftnl_rule_add_expr(rule.get(), std::visit([](const auto& x) { return build(x); }, e));
     }
-    nlmsghdr* header = open(index, NFT_MSG_NEWRULE, c.table, NLM_F_CREATE | NLM_F_APPEND);
+    const std::uint16_t place = c.first ? 0 : NLM_F_APPEND;
+    nlmsghdr* header = open(index, NFT_MSG_NEWRULE, c.table, static_cast<std::uint16_t>(NLM_F_CREATE | place));
     nftnl_rule_nlmsg_build_payload(header, rule.get());
+    close(header);
+  }
+  void add(std::size_t index, const FlushChain& c) {
+    nlmsghdr* header = open(index, NFT_MSG_DELRULE, c.table, 0);
+    mnl_attr_put_strz(header, NFTA_RULE_TABLE, c.table.name.c_str());
+    mnl_attr_put_strz(header, NFTA_RULE_CHAIN, c.chain.c_str());
     close(header);
   }
   void add(std::size_t index, const AddSet& c) {
@@ -239,7 +266,10 @@ class Encoder {
     nftnl_set_set_u32(set.get(), NFTNL_SET_ID, static_cast<std::uint32_t>(index) + 1);
     nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE, concatenated(c.set.key));
     nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, size_of(c.set.key));
-    if (c.set.kind != Set::Kind::Set) nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, NFT_SET_MAP);
+    const std::uint32_t map = c.set.kind != Set::Kind::Set ? NFT_SET_MAP : 0;
+    const std::uint32_t dynamic = c.set.dynamic_size > 0 ? NFT_SET_EVAL | NFT_SET_TIMEOUT : 0;
+    nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, map | dynamic);
+    if (c.set.dynamic_size > 0) nftnl_set_set_u32(set.get(), NFTNL_SET_DESC_SIZE, c.set.dynamic_size);
     if (c.set.kind == Set::Kind::VerdictMap) nftnl_set_set_u32(set.get(), NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
     if (c.set.kind == Set::Kind::Map) {
       nftnl_set_set_u32(set.get(), NFTNL_SET_DATA_TYPE, concatenated(c.set.data));
@@ -285,7 +315,7 @@ class Encoder {
     put_value(header, NFTA_SET_ELEM_KEY, &e.key, sizeof e.key);
     nlattr* data = mnl_attr_nest_start(header, NFTA_SET_ELEM_DATA);
     nlattr* verdict = mnl_attr_nest_start(header, NFTA_DATA_VERDICT);
-    const int code = e.go_to.empty() ? NF_DROP : NFT_GOTO;
+    const int code = e.go_to.empty() ? NF_DROP : e.returns ? NFT_JUMP : NFT_GOTO;
     mnl_attr_put_u32(header, NFTA_VERDICT_CODE, htonl(static_cast<std::uint32_t>(code)));
     if (!e.go_to.empty()) mnl_attr_put_strz(header, NFTA_VERDICT_CHAIN, e.go_to.c_str());
     mnl_attr_nest_end(header, verdict);

@@ -66,12 +66,26 @@ class Transaction {
     if (table == nullptr || !has_chain(*table, c.rule.chain)) return {ENOENT};
     for (const Expr& e : c.rule.exprs) {
       const auto* lookup = std::get_if<expr::Lookup>(&e);
-      const auto* go = std::get_if<expr::Goto>(&e);
+      const auto* remember = std::get_if<expr::Remember>(&e);
+      const auto* verdict = std::get_if<expr::Verdict>(&e);
       if (lookup != nullptr && find_set(*table, lookup->set) == nullptr) return {ENOENT};
-      if (go != nullptr && !has_chain(*table, go->chain)) return {ENOENT};
+      if (remember != nullptr && find_set(*table, remember->set) == nullptr) return {ENOENT};
+      if (verdict != nullptr && !verdict->chain.empty() && !has_chain(*table, verdict->chain)) return {ENOENT};
     }
-    table->objects.rules.push_back({c.rule.chain, c.rule.comment});
-    undo_.push_back([id = c.table](Tables& t) { t[id].objects.rules.pop_back(); });
+    auto& rules = table->objects.rules;
+    const auto at = c.first ? std::find_if(rules.begin(), rules.end(),
+                                           [&](const DumpedRule& rule) { return rule.chain == c.rule.chain; })
+                            : rules.end();
+    undo_.push_back([id = c.table, rules](Tables& t) { t[id].objects.rules = rules; });
+    rules.insert(at, {c.rule.chain, c.rule.comment});
+    return {};
+  }
+  Fault apply(const FlushChain& c) {
+    FakeTable* table = find(c.table);
+    if (table == nullptr || !has_chain(*table, c.chain)) return {ENOENT};
+    auto& rules = table->objects.rules;
+    undo_.push_back([id = c.table, rules](Tables& t) { t[id].objects.rules = rules; });
+    std::erase_if(rules, [&](const DumpedRule& rule) { return rule.chain == c.chain; });
     return {};
   }
   Fault apply(const AddSet& c) {
@@ -86,13 +100,13 @@ class Transaction {
     FakeTable* table = find(c.table);
     const Set* set = table == nullptr ? nullptr : find_set(*table, c.set);
     if (set == nullptr) return {ENOENT};
+    auto& elements = table->elements[c.set];
     for (std::size_t i = 0; i < c.elements.size(); ++i) {
       const Element& e = c.elements[i];
       if (e.key_size != size_of(set->key) || e.data_size != size_of(set->data)) return {EINVAL, i};
       if (ns_.refuse_element_of == c.set && e.key_view().find(ns_.refuse_bytes) != std::string_view::npos) {
         return {ENOSPC, i};
       }
-      auto& elements = table->elements[c.set];
       auto it = find_element(elements, e);
       if (it != elements.end() && *it != e) return {EEXIST, i};
       if (it != elements.end()) continue;
@@ -106,8 +120,8 @@ class Transaction {
     if (table == nullptr || find_set(*table, c.set) == nullptr) return {ENOENT};
     for (const VerdictElement& e : c.elements) {
       if (!e.go_to.empty() && !has_chain(*table, e.go_to)) return {ENOENT};
-      auto [it, added] = table->verdicts[c.set].emplace(e.key, e.go_to);
-      if (!added && it->second != e.go_to) return {EEXIST};
+      auto [it, added] = table->verdicts[c.set].emplace(e.key, e);
+      if (!added && it->second != e) return {EEXIST};
       if (!added) continue;
       undo_.push_back([id = c.table, name = c.set, key = e.key](Tables& t) { t[id].verdicts[name].erase(key); });
     }
@@ -214,7 +228,7 @@ Status FakeKernel::dump_verdicts(const TableId& table, const std::string& set,
                                  const std::function<void(const VerdictElement&)>& each) {
   auto it = ns_->tables.find(table);
   if (it == ns_->tables.end()) return Error::from_errno("nftables", ENOENT);
-  for (const auto& [key, chain] : it->second.verdicts[set]) each({key, chain});
+  for (const auto& [key, element] : it->second.verdicts[set]) each(element);
   return {};
 }
 

@@ -15,7 +15,7 @@ namespace fairlead::net::nft {
 struct FakeTable {
   TableDump objects;
   std::map<std::string, std::set<Element>> elements;
-  std::map<std::string, std::map<std::uint32_t, std::string>> verdicts;
+  std::map<std::string, std::map<std::uint32_t, VerdictElement>> verdicts;
   bool operator==(const FakeTable&) const = default;
 };
 

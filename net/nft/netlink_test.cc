@@ -63,7 +63,7 @@ TEST_F(NetlinkKernel, ATableReadsBackAsWritten) {
   batch.push_back(AddSet{kTable, kVerdicts});
   batch.push_back(AddChain{kTable, {"plain", {}}});
   batch.push_back(AddChain{kTable, base});
-  batch.push_back(AddRule{kTable, {"base", "a rule", {expr::Goto{"plain"}}}});
+  batch.push_back(AddRule{kTable, {"base", "a rule", {expr::Verdict{expr::Then::Goto, "plain"}}}});
   batch.push_back(AddVerdicts{kTable, "v", {{1, "plain"}, {2, ""}}});
   ASSERT_FALSE(kernel_->commit(batch));
   const auto dump = kernel_->dump(kTable);

@@ -51,6 +51,7 @@ std::string describe(const Command& command) {
           [](const AddRule& c) {
             return base::cat("add rule ", c.table.to_string(), " ", c.rule.chain, " (", c.rule.comment, ")");
           },
+          [](const FlushChain& c) { return base::cat("flush chain ", c.table.to_string(), " ", c.chain); },
           [](const AddSet& c) { return base::cat("add set ", c.table.to_string(), " ", c.set.name); },
           [](const AddElements& c) { return base::cat("add elements to ", c.table.to_string(), " ", c.set); },
           [](const AddVerdicts& c) { return base::cat("add elements to ", c.table.to_string(), " ", c.set); },

@@ -43,7 +43,7 @@ struct Chain {
 
 // Bytes of a set element, inline: a batch holds a hundred thousand of them.
 struct Element {
-  static constexpr std::size_t kMaxKey = 32;
+  static constexpr std::size_t kMaxKey = 48;
   static constexpr std::size_t kMaxData = 20;
   std::array<std::uint8_t, kMaxKey> key{};
   std::array<std::uint8_t, kMaxData> data{};
@@ -57,7 +57,8 @@ struct Element {
 // An element of a verdict map with a 32-bit key.
 struct VerdictElement {
   std::uint32_t key = 0;
-  std::string go_to;  // chain; empty: drop
+  std::string go_to;     // chain; empty: drop
+  bool returns = false;  // jump instead of goto
   auto operator<=>(const VerdictElement&) const = default;
 };
 
@@ -70,6 +71,8 @@ struct Set {
   Kind kind = Kind::Set;
   std::vector<DataType> key;
   std::vector<DataType> data;  // of a Map
+  // Rules put elements in, at most so many, and each leaves when its time is up; 0: what the table's owner writes.
+  std::uint32_t dynamic_size = 0;
   bool operator==(const Set&) const = default;
 };
 std::uint32_t size_of(DataType type);                             // bytes in a key, padded to a register
@@ -83,7 +86,7 @@ struct LoadPayload {
   Base base;
   std::uint32_t offset, size, to;
 };
-enum class MetaKey : std::uint32_t { Priority = 2, Mark = 3, L4Protocol = 16 };
+enum class MetaKey : std::uint32_t { Priority = 2, Mark = 3, InputIndex = 4, InputName = 6, L4Protocol = 16 };
 struct LoadMeta {
   MetaKey key;
   std::uint32_t to;
@@ -102,10 +105,11 @@ struct LoadValue {
   std::uint32_t to;
 };
 struct LoadAddressType {
+  bool of_source;
   std::uint32_t to;
-};  // fib daddr type
+};  // fib saddr type, fib daddr type
 struct Random {
-  std::uint32_t modulus, to;
+  std::uint32_t modulus, offset, to;
 };
 struct Mask {
   std::uint32_t reg;
@@ -123,8 +127,18 @@ struct Lookup {
   std::optional<std::uint32_t> to;
   bool verdict = false;
 };
-struct Goto {
-  std::string chain;
+enum class Then : std::uint8_t { Accept, Drop, Goto, Jump, Return };
+struct Verdict {
+  Then then;
+  std::string chain;  // of Goto and Jump
+};
+// Writes a dynamic set from a packet. Update adds, or only restarts the time of what is there (its data stays as it
+// is); a full set ends the rule.
+struct Remember {
+  enum class What : std::uint8_t { Update, Delete } what;
+  std::string set;
+  std::uint32_t key, data;
+  std::uint32_t seconds;  // of Update
 };
 struct Dnat {
   Family family;
@@ -137,8 +151,8 @@ struct PortUnreachable {
 };
 }  // namespace expr
 using Expr = std::variant<expr::LoadPayload, expr::LoadMeta, expr::SetMeta, expr::LoadCt, expr::LoadValue,
-                          expr::LoadAddressType, expr::Random, expr::Mask, expr::Compare, expr::Lookup, expr::Goto,
-                          expr::Dnat, expr::Masquerade, expr::TcpReset, expr::PortUnreachable>;
+                          expr::LoadAddressType, expr::Random, expr::Mask, expr::Compare, expr::Lookup, expr::Verdict,
+                          expr::Remember, expr::Dnat, expr::Masquerade, expr::TcpReset, expr::PortUnreachable>;
 
 struct Rule {
   std::string chain;
@@ -161,7 +175,12 @@ struct AddChain {
 struct AddRule {
   TableId table;
   Rule rule;
-};  // appended to its chain
+  bool first = false;  // before the chain's other rules instead of after them
+};
+struct FlushChain {
+  TableId table;
+  std::string chain;
+};  // no error when it has no rules
 struct AddSet {
   TableId table;
   Set set;
@@ -181,8 +200,8 @@ struct DeleteElements {
   std::string set;
   std::vector<Element> elements;
 };
-using Command =
-    std::variant<AddTable, DeleteTable, AddChain, AddRule, AddSet, AddElements, AddVerdicts, DeleteElements>;
+using Command = std::variant<AddTable, DeleteTable, AddChain, AddRule, FlushChain, AddSet, AddElements, AddVerdicts,
+                             DeleteElements>;
 using Batch = std::vector<Command>;
 
 // Commands plus elements: what a batch changes in the kernel.

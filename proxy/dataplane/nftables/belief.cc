@@ -10,56 +10,112 @@ namespace {
 
 constexpr int kMaxReadings = 4;
 
-nft::Element key_of(nft::Element element) {
+nft::Element without_data(nft::Element element) {
   element.data = {};
   element.data_size = 0;
   return element;
 }
 
-Status read_elements(nft::Kernel& kernel, const nft::TableId& table, SetId set, Belief& into) {
-  auto stray = [&](const nft::Element& e) { into.strays.insert({set, {table, key_of(e)}}); };
-  auto read = [&](const nft::Element& e) {
-    switch (set) {
-      case SetId::Services:
-      case SetId::NodePorts:
-        if (auto key = parse_frontend(table.family, set, e)) {
-          into.frontends[*key].code = parse_code(e);
-          return;
-        }
-        break;
-      case SetId::Endpoints:
-        if (auto endpoint = parse_endpoint(table.family, e)) {
-          auto& slots = into.frontends[endpoint->frontend].slots;
-          if (slots.size() <= endpoint->index) slots.resize(endpoint->index + 1);
-          slots[endpoint->index] = endpoint->slot;
-          return;
-        }
-        break;
-      case SetId::Hairpin:
-        if (auto address = parse_hairpin(table.family, e)) {
-          into.hairpin[*address].installed = true;
-          return;
-        }
-        break;
-    }
-    stray(e);
+// One element into its place; false when it cannot be ours.
+bool take(const nft::TableId& table, SetId set, const nft::Element& e, Belief& into) {
+  const net::Family family = table.family;
+  const auto frontend = [&](auto Installed::*field, auto value) {
+    const auto key = parse_frontend(family, set, e);
+    if (key) into.frontends[*key].*field = value;
+    return key.has_value();
   };
-  return kernel.dump_elements(table, name_of(set), read);
+  const auto pool = [&](std::uint32_t value) -> InstalledPool& {
+    return into.groups[{family, value & kGroupMask}][(value & kLocalPool) != 0 ? 1 : 0];
+  };
+  switch (set) {
+    case SetId::Services:
+    case SetId::NodePorts: return frontend(&Installed::code, parse_value(e));
+    case SetId::Externals: return frontend(&Installed::external, parse_value(e));
+    case SetId::Sessions: return frontend(&Installed::group, parse_value(e));
+    case SetId::Restricted: return frontend(&Installed::restricted, true);
+    case SetId::Endpoints: {
+      const auto endpoint = parse_endpoint(family, e);
+      if (!endpoint) return false;
+      auto& slots = into.frontends[endpoint->frontend].slots[endpoint->local_pool ? 1 : 0];
+      if (slots.size() <= endpoint->index) slots.resize(endpoint->index + 1);
+      slots[endpoint->index] = endpoint->slot;
+      return true;
+    }
+    case SetId::Ranges: {
+      const auto range = parse_range(family, e);
+      if (range) into.frontends[range->first].sources.insert(range->second);
+      return range.has_value();
+    }
+    case SetId::Shares: {
+      const auto key = parse_share(e);
+      if (key) pool(*key).share = parse_value(e);
+      return key.has_value();
+    }
+    case SetId::Choices: {
+      const auto choice = parse_choice(e);
+      if (!choice) return false;
+      auto& choices = pool(choice->pool).choices;
+      if (choices.size() <= choice->index) choices.resize(choice->index + 1);
+      choices[choice->index] = parse_value(e);
+      return true;
+    }
+    case SetId::Members: {
+      const auto member = parse_member(e);
+      const auto target = parse_target(family, e);
+      if (member && target) pool(*member).members[*member] = *target;
+      return member && target;
+    }
+    case SetId::Hairpin:
+    case SetId::ClusterIps: {
+      const auto address = parse_address(family, set, e);
+      if (address) into.addresses[set == kAddressSets[0] ? 0 : 1][*address].installed = true;
+      return address.has_value();
+    }
+  }
+  return false;
 }
 
-// How many endpoints the codes promise.
-std::size_t promised(const Installed& installed) {
-  const std::uint32_t code = installed.code.value_or(kReject);
-  return balances(code) ? code & kCountMask : 0;
+Status read_elements(nft::Kernel& kernel, const nft::TableId& table, SetId set, Belief& into) {
+  return kernel.dump_elements(table, name_of(set), [&](const nft::Element& e) {
+    if (!take(table, set, e, into)) into.strays.insert({set, {table, without_data(e)}});
+  });
+}
+
+// How many endpoints the codes promise, in each pool.
+PerPool<std::size_t> promised(const Installed& installed) {
+  PerPool<std::size_t> out{};
+  for (const std::optional<std::uint32_t>& code : {installed.code, installed.external}) {
+    if (code) out[(*code & kLocal) != 0 ? 1 : 0] += slots_of(*code);
+  }
+  return out;
+}
+
+bool is_complete(const Installed& installed) {
+  if (!installed.code) return false;
+  const bool shorts = balances(*installed.code) && (*installed.code & kShort) != 0;
+  const bool sticks = balances(*installed.code) && (*installed.code & kSticky) != 0;
+  if (shorts != installed.external.has_value() || sticks != installed.group.has_value()) return false;
+  const auto count = promised(installed);
+  for (std::size_t pool = 0; pool < count.size(); ++pool) {
+    const std::vector<Slot>& slots = installed.slots[pool];
+    if (slots.size() != count[pool]) return false;
+    if (std::any_of(slots.begin(), slots.end(), [](const Slot& s) { return s.empty(); })) return false;
+  }
+  return true;
+}
+
+bool is_complete(const InstalledPool& pool) {
+  const std::size_t count = pool.share ? *pool.share & kNumber : 0;
+  return pool.members.size() == count && pool.choices.size() == count &&
+         std::none_of(pool.choices.begin(), pool.choices.end(), [](std::uint32_t member) { return member == 0; });
 }
 
 bool is_complete(const Belief& belief, net::Family family) {
-  return std::all_of(belief.frontends.begin(), belief.frontends.end(), [&](const auto& entry) {
-    const auto& [key, installed] = entry;
-    if (key.family != family) return true;
-    return installed.code && installed.slots.size() == promised(installed) &&
-           std::none_of(installed.slots.begin(), installed.slots.end(), [](const Slot& s) { return s.empty(); });
-  });
+  return std::all_of(belief.frontends.begin(), belief.frontends.end(),
+                     [&](const auto& entry) { return entry.first.family != family || is_complete(entry.second); }) &&
+         std::all_of(belief.groups.begin(), belief.groups.end(), [&](const auto& entry) {
+           return entry.first.family != family || (is_complete(entry.second[0]) && is_complete(entry.second[1]));
+         });
 }
 
 Status find_endpoints(nft::Kernel& kernel, const nft::TableId& table, Belief& into) {
@@ -67,19 +123,24 @@ Status find_endpoints(nft::Kernel& kernel, const nft::TableId& table, Belief& in
   auto found = [&](const nft::Element& e) {
     const auto endpoint = parse_endpoint(table.family, e);
     auto it = endpoint ? into.frontends.find(endpoint->frontend) : into.frontends.end();
-    if (it != into.frontends.end()) it->second.slots.at(endpoint->index) = endpoint->slot;
+    if (it != into.frontends.end()) {
+      it->second.slots[endpoint->local_pool ? 1 : 0].at(endpoint->index) = endpoint->slot;
+    }
   };
   std::vector<nft::Element> keys;
   auto ask = [&]() -> Status {
+    if (keys.empty()) return {};
     TRY(kernel.find_elements(table, name_of(SetId::Endpoints), keys, found));
     keys.clear();
     return {};
   };
   for (auto& [key, installed] : into.frontends) {
     if (key.family != table.family) continue;
-    const auto count = static_cast<std::uint32_t>(promised(installed));
-    installed.slots.resize(count);
-    for (std::uint32_t i = 0; i < count; ++i) keys.push_back(endpoint_element(key, i, nullptr));
+    const auto count = promised(installed);
+    for (std::size_t pool = 0; pool < count.size(); ++pool) {
+      installed.slots[pool].resize(count[pool]);
+      for (std::uint32_t i = 0; i < count[pool]; ++i) keys.push_back(endpoint_element(key, pool == 1, i, nullptr));
+    }
     if (keys.size() >= kAtOnce) TRY(ask());
   }
   return ask();
@@ -87,57 +148,68 @@ Status find_endpoints(nft::Kernel& kernel, const nft::TableId& table, Belief& in
 
 // A hash table that is growing can hide elements from a dump (linux v6.1 net/netfilter/nft_set_hash.c nft_rhash_walk
 // starts over for every packet of it and skips as many as it had). So frontends are read until nothing new turns up,
-// and endpoints until they are as many as the codes say; what several readings found is taken together.
+// and the rest until there is as much as codes and shares say; what several readings found is taken together.
 Status read_all_elements(nft::Kernel& kernel, const nft::TableId& table, std::size_t find_above, Belief& into) {
   for (int reading = 0; reading < kMaxReadings; ++reading) {
     const std::size_t before = into.frontends.size();
     TRY(read_elements(kernel, table, SetId::Services, into));
     TRY(read_elements(kernel, table, SetId::NodePorts, into));
+    TRY(read_elements(kernel, table, SetId::Externals, into));
     if (reading > 0 && into.frontends.size() == before) break;
   }
   std::size_t endpoints = 0;
   for (const auto& [key, installed] : into.frontends) {
-    if (key.family == table.family) endpoints += promised(installed);
+    const auto count = promised(installed);
+    if (key.family == table.family) endpoints += count[0] + count[1];
   }
-  bool found = false;
-  if (endpoints > find_above) found = find_endpoints(kernel, table, into).has_value();
-  for (int reading = 0; !found && reading < kMaxReadings; ++reading) {
-    TRY(read_elements(kernel, table, SetId::Endpoints, into));
-    found = is_complete(into, table.family);
+  bool found = endpoints > find_above && find_endpoints(kernel, table, into).has_value();
+  for (int reading = 0; reading < kMaxReadings; ++reading) {
+    if (!found) TRY(read_elements(kernel, table, SetId::Endpoints, into));
+    for (SetId set : {SetId::Sessions, SetId::Shares, SetId::Choices, SetId::Members}) {
+      TRY(read_elements(kernel, table, set, into));
+    }
+    if (is_complete(into, table.family)) break;
+    found = false;
   }
-  return read_elements(kernel, table, SetId::Hairpin, into);
+  for (SetId set : {SetId::Restricted, SetId::Ranges, SetId::Hairpin, SetId::ClusterIps}) {
+    TRY(read_elements(kernel, table, set, into));
+  }
+  return {};
 }
 
-Status read_table(nft::Kernel& kernel, TableBelief& table, std::uint32_t mark, std::size_t find_above, Belief& into) {
+Status read_table(nft::Kernel& kernel, TableBelief& table, const Settings& settings, const model::NodeState& node,
+                  std::size_t find_above, Belief& into) {
   const auto dump = TRY(kernel.dump(table.id));
   table.exists = dump.has_value();
   if (!dump) return {};
-  std::vector<nft::VerdictElement> verdicts[2];
-  const char* names[2] = {"dispatch", "refuse"};
-  for (int i = 0; i < 2; ++i) {
-    const bool present =
-        std::any_of(dump->sets.begin(), dump->sets.end(), [&](const nft::Set& set) { return set.name == names[i]; });
+  Verdicts verdicts;
+  for (const auto& [name, member] : kVerdictMaps) {
+    const bool present = std::any_of(dump->sets.begin(), dump->sets.end(),
+                                     [map = name](const nft::Set& set) { return set.name == map; });
     if (!present) continue;
-    TRY(kernel.dump_verdicts(table.id, names[i], [&](const nft::VerdictElement& e) { verdicts[i].push_back(e); }));
+    auto& elements = verdicts.*member;
+    TRY(kernel.dump_verdicts(table.id, name, [&](const nft::VerdictElement& e) { elements.insert(e); }));
   }
-  Inspection inspection = inspect(*dump, verdicts[0], verdicts[1], table.id, mark);
+  Inspection inspection = inspect(*dump, verdicts, table.id, settings, node);
   table.mismatch = std::move(inspection.mismatch);
   if (!table.usable()) return {};
   table.codes = std::move(inspection.codes);
+  table.lengths = std::move(inspection.lengths);
+  if (!inspection.other_node) table.node = node_text(table.id.family, node);
   return read_all_elements(kernel, table.id, find_above, into);
 }
 
 }  // namespace
 
-Result<Belief> read_belief(nft::Kernel& kernel, const std::vector<nft::TableId>& tables, std::uint32_t mark,
-                           std::size_t find_above) {
+Result<Belief> read_belief(nft::Kernel& kernel, const std::vector<nft::TableId>& tables, const Settings& settings,
+                           const model::NodeState& node, std::size_t find_above) {
   constexpr int kAttempts = 5;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Belief belief;
     Status read;
     for (const nft::TableId& id : tables) {
-      belief.tables.push_back({.id = id, .exists = false, .mismatch = {}, .codes = {}});
-      read = read_table(kernel, belief.tables.back(), mark, find_above, belief);
+      belief.tables.push_back({.id = id, .exists = false, .mismatch = {}, .node = {}, .codes = {}, .lengths = {}});
+      read = read_table(kernel, belief.tables.back(), settings, node, find_above, belief);
       if (!read) break;
     }
     if (read) return belief;
@@ -152,16 +224,22 @@ Result<Belief> read_belief(nft::Kernel& kernel, const std::vector<nft::TableId>&
 
 std::string Belief::text() const {
   const std::map<FrontendKey, Installed> sorted(frontends.begin(), frontends.end());
-  std::map<net::Ip, Hairpin> addresses(hairpin.begin(), hairpin.end());
   std::string out;
   for (const TableBelief& table : tables) {
-    out += base::cat("table ", table.id.to_string(), table.usable() ? "\n" : " (not in force)\n");
+    const net::Family family = table.id.family;
+    out += base::cat("table ", table.id.to_string(), table.usable() ? "\n" : " (not in force)\n", table.node);
     for (const auto& [key, installed] : sorted) {
-      if (key.family == table.id.family) append_text(out, key, installed);
+      if (key.family == family) append_text(out, key, installed);
     }
-    for (const auto& [address, state] : addresses) {
-      if (!state.installed || address.family() != table.id.family) continue;
-      out += base::cat("hairpin ", address.to_string(), "\n");
+    for (const auto& [key, installed] : groups) {
+      if (key.family == family) append_text(out, installed);
+    }
+    for (std::size_t set = 0; set < addresses.size(); ++set) {
+      const std::map<net::Ip, AddressUse> in_order(addresses[set].begin(), addresses[set].end());
+      for (const auto& [address, use] : in_order) {
+        if (!use.installed || address.family() != family) continue;
+        out += base::cat(name_of(kAddressSets[set]), " ", address.to_string(), "\n");
+      }
     }
   }
   return out;

@@ -4,8 +4,9 @@
 
 namespace fairlead::proxy::dataplane::nftables {
 
-void Claims::upsert(const model::ServiceState& state, Edits& edits, const Current& current) {
-  auto wanted = frontends_of(state);
+void Claims::upsert(const model::ServiceState& state, const GroupOf& group_of, FrontendEdits& edits,
+                    const Current& current) {
+  auto wanted = frontends_of(state, group_of);
   if (wanted.empty()) return erase(state.key, edits);
   auto it = services_.try_emplace(state.key).first;
   std::vector<FrontendKey> keys;
@@ -18,7 +19,7 @@ void Claims::upsert(const model::ServiceState& state, Edits& edits, const Curren
   it->second = std::move(keys);
 }
 
-void Claims::erase(const model::Key& service, Edits& edits) {
+void Claims::erase(const model::Key& service, FrontendEdits& edits) {
   auto it = services_.find(service);
   if (it == services_.end()) return;
   for (const FrontendKey& frontend : it->second) release(frontend, it->first, edits);
@@ -30,7 +31,7 @@ const model::Key* Claims::owner(const FrontendKey& frontend) const {
   return it == owners_.end() ? nullptr : it->second;
 }
 
-void Claims::claim(const FrontendKey& frontend, const model::Key& service, Wanted wanted, Edits& edits,
+void Claims::claim(const FrontendKey& frontend, const model::Key& service, Wanted wanted, FrontendEdits& edits,
                    const Current& current) {
   auto contest = contested_.find(frontend);
   if (contest == contested_.end()) {
@@ -48,7 +49,7 @@ void Claims::claim(const FrontendKey& frontend, const model::Key& service, Wante
   settle(frontend, edits);
 }
 
-void Claims::release(const FrontendKey& frontend, const model::Key& service, Edits& edits) {
+void Claims::release(const FrontendKey& frontend, const model::Key& service, FrontendEdits& edits) {
   auto contest = contested_.find(frontend);
   if (contest == contested_.end()) {
     owners_.erase(frontend);
@@ -60,7 +61,7 @@ void Claims::release(const FrontendKey& frontend, const model::Key& service, Edi
   if (contest->second.size() == 1) contested_.erase(contest);
 }
 
-void Claims::settle(const FrontendKey& frontend, Edits& edits) {
+void Claims::settle(const FrontendKey& frontend, FrontendEdits& edits) {
   const auto& [key, wanted] = *contested_.at(frontend).begin();
   owners_[frontend] = &services_.find(key)->first;
   edits[frontend] = wanted;

@@ -13,8 +13,14 @@
 
 namespace fairlead::proxy::dataplane::nftables {
 
-// What should become of a frontend; empty: it goes.
-using Edits = std::map<FrontendKey, std::optional<Wanted>>;
+// What should become of frontends and groups; empty: it goes.
+using FrontendEdits = std::map<FrontendKey, std::optional<Wanted>>;
+using GroupEdits = std::map<GroupKey, std::optional<WantedGroup>>;
+struct Edits {
+  FrontendEdits frontends;
+  GroupEdits groups;
+  bool empty() const { return frontends.empty() && groups.empty(); }
+};
 
 struct Conflict {
   model::Key loser;
@@ -29,8 +35,8 @@ class Claims {
   // for everybody need not be kept twice. Not asked for frontends in `edits`.
   using Current = std::function<Wanted(const FrontendKey&)>;
 
-  void upsert(const model::ServiceState& state, Edits& edits, const Current& current);
-  void erase(const model::Key& service, Edits& edits);
+  void upsert(const model::ServiceState& state, const GroupOf& group_of, FrontendEdits& edits, const Current& current);
+  void erase(const model::Key& service, FrontendEdits& edits);
 
   // Empty when nobody wants it.
   const model::Key* owner(const FrontendKey& frontend) const;
@@ -39,10 +45,10 @@ class Claims {
   std::vector<Conflict> conflicts() const;
 
  private:
-  void claim(const FrontendKey& frontend, const model::Key& service, Wanted wanted, Edits& edits,
+  void claim(const FrontendKey& frontend, const model::Key& service, Wanted wanted, FrontendEdits& edits,
              const Current& current);
-  void release(const FrontendKey& frontend, const model::Key& service, Edits& edits);
-  void settle(const FrontendKey& frontend, Edits& edits);
+  void release(const FrontendKey& frontend, const model::Key& service, FrontendEdits& edits);
+  void settle(const FrontendKey& frontend, FrontendEdits& edits);
   void append_conflicts(const FrontendKey& frontend, std::vector<Conflict>& out) const;
 
   std::map<model::Key, std::vector<FrontendKey>> services_;

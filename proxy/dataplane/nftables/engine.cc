@@ -12,18 +12,71 @@ namespace {
 // So many services are set apart when the kernel refuses what is theirs; more means something else is wrong.
 constexpr std::size_t kMaxDeferred = 8;
 
-std::size_t append_frontend(std::size_t table, const FrontendKey& key, const FrontendDelta& delta, Writes& deletes,
-                            Writes& adds) {
+// Writes of one frontend or group, into the right sets of its table.
+class Appender {
+ public:
+  Appender(std::size_t table, Writes& deletes, Writes& adds) : table_(table), deletes_(deletes), adds_(adds) {}
+
+  void remove(SetId set, nft::Element key) { deletes_.in(table_, set).push_back(key); }
+  void add(SetId set, nft::Element element) { adds_.in(table_, set).push_back(element); }
+  void value(SetId set, const FrontendKey& key, const Change<std::uint32_t>& change) {
+    if (change.deleted) remove(set, frontend_element(set, key));
+    if (change.added) add(set, frontend_element(set, key, *change.added));
+  }
+
+ private:
+  std::size_t table_;
+  Writes& deletes_;
+  Writes& adds_;
+};
+
+void append_frontend(Appender to, const FrontendKey& key, const FrontendDelta& delta) {
   for (const SlotWrite& w : delta.deleted) {
-    deletes.in(table, SetId::Endpoints).push_back(endpoint_element(key, w.index, nullptr));
+    to.remove(SetId::Endpoints, endpoint_element(key, w.local_pool, w.index, nullptr));
   }
   for (const SlotWrite& w : delta.added) {
-    adds.in(table, SetId::Endpoints).push_back(endpoint_element(key, w.index, &w.slot));
+    to.add(SetId::Endpoints, endpoint_element(key, w.local_pool, w.index, &w.slot));
   }
-  const SetId set = key.node_port ? SetId::NodePorts : SetId::Services;
-  if (delta.code_deleted) deletes.in(table, set).push_back(frontend_element(key, std::nullopt));
-  if (delta.code_added) adds.in(table, set).push_back(frontend_element(key, *delta.code_added));
-  return delta.deleted.size() + delta.added.size() + delta.code_deleted.has_value() + delta.code_added.has_value();
+  to.value(key.node_port ? SetId::NodePorts : SetId::Services, key, delta.code);
+  to.value(SetId::Externals, key, delta.external);
+  to.value(SetId::Sessions, key, delta.group);
+  if (delta.restricted.deleted) to.remove(SetId::Restricted, frontend_element(SetId::Restricted, key));
+  if (delta.restricted.added) to.add(SetId::Restricted, frontend_element(SetId::Restricted, key));
+  for (const net::Prefix& range : delta.sources_deleted) to.remove(SetId::Ranges, range_element(key, range));
+  for (const net::Prefix& range : delta.sources_added) to.add(SetId::Ranges, range_element(key, range));
+}
+
+// Writes what makes `have` into `want`; how many elements that is.
+std::size_t append_pool(Appender to, net::Family family, std::uint32_t pool, const InstalledPool& have,
+                        const InstalledPool& want) {
+  std::size_t writes = 0;
+  const auto choice_at = [](const InstalledPool& p, std::size_t i) { return i < p.choices.size() ? p.choices[i] : 0; };
+  for (std::uint32_t i = 0; i < std::max(have.choices.size(), want.choices.size()); ++i) {
+    const std::uint32_t old_choice = choice_at(have, i);
+    const std::uint32_t new_choice = choice_at(want, i);
+    if (old_choice == new_choice) continue;
+    if (old_choice != 0) to.remove(SetId::Choices, choice_element(pool, i, std::nullopt));
+    if (new_choice != 0) to.add(SetId::Choices, choice_element(pool, i, new_choice));
+    writes += std::size_t{old_choice != 0} + (new_choice != 0);
+  }
+  const auto differs = [](const InstalledPool& p, std::uint32_t member, const Slot& slot) {
+    auto it = p.members.find(member);
+    return it == p.members.end() || !it->second.same_target(slot);
+  };
+  for (const auto& [member, slot] : have.members) {
+    if (!differs(want, member, slot)) continue;
+    to.remove(SetId::Members, member_element(family, member, nullptr));
+    ++writes;
+  }
+  for (const auto& [member, slot] : want.members) {
+    if (!differs(have, member, slot)) continue;
+    to.add(SetId::Members, member_element(family, member, &slot));
+    ++writes;
+  }
+  if (have.share == want.share) return writes;
+  if (have.share) to.remove(SetId::Shares, share_element(pool, std::nullopt));
+  if (want.share) to.add(SetId::Shares, share_element(pool, want.share));
+  return writes + have.share.has_value() + want.share.has_value();
 }
 
 template <typename Command>
@@ -36,44 +89,69 @@ void append_writes(nft::Batch& batch, const std::vector<nft::TableId>& tables, W
   }
 }
 
-void count_users(std::unordered_map<net::Ip, std::int64_t>& users, const std::vector<Slot>& slots, int by) {
-  for (const Slot& slot : slots) {
-    if (slot.local) users[slot.address] += by;
+using Users = PerAddressSet<std::unordered_map<net::Ip, std::int64_t>>;
+
+void count_users(Users& users, const Slot& slot, int by) {
+  if (slot.local) users[0][slot.address] += by;
+}
+void count_users(Users& users, const FrontendKey& key, const Installed& installed, int by) {
+  for (const auto& slots : installed.slots) {
+    for (const Slot& slot : slots) count_users(users, slot, by);
+  }
+  if (installed.cluster_ip) users[1][key.address] += by;
+}
+void count_users(Users& users, const InstalledGroup& installed, int by) {
+  for (const InstalledPool& pool : installed) {
+    for (const auto& [member, slot] : pool.members) count_users(users, slot, by);
   }
 }
 
 }  // namespace
 
-Engine::Engine(std::unique_ptr<nft::Kernel> kernel, const Options& options, const std::vector<net::Family>& families,
-               Tuning tuning, OwnerOf owner_of)
-    : kernel_(std::move(kernel)), mark_(options.masquerade_mark), tuning_(tuning), owner_of_(std::move(owner_of)) {
-  for (net::Family family : families) tables_.push_back({family, options.instance});
+Engine::Engine(std::unique_ptr<nft::Kernel> kernel, const std::string& instance, const Settings& settings,
+               const std::vector<net::Family>& families, Tuning tuning, OwnerOf owner_of)
+    : kernel_(std::move(kernel)), settings_(settings), tuning_(tuning), owner_of_(std::move(owner_of)) {
+  for (net::Family family : families) tables_.push_back({family, instance});
 }
 
-Status Engine::load() {
+Status Engine::load(const model::NodeState& node) {
   const nft::ForeignChanges changes = kernel_->read_notifications();
-  edits.clear();
+  edits = {};
+  node_ = node;
+  node_texts_.clear();
+  for (const nft::TableId& table : tables_) node_texts_.push_back(node_text(table.family, node_));
   if (!trusted_ || is_ours(changes)) {
     trusted_ = false;
     belief_ = {};
-    belief_ = TRY(read_belief(*kernel_, tables_, mark_, tuning_.find_above));
+    belief_ = TRY(read_belief(*kernel_, tables_, settings_, node_, tuning_.find_above));
     sweep_ = true;
     trusted_ = true;
   }
-  for (const auto& [key, ignored] : belief_.frontends) edits[key].reset();
+  for (const auto& [key, ignored] : belief_.frontends) edits.frontends[key].reset();
+  for (const auto& [key, ignored] : belief_.groups) edits.groups[key].reset();
   return {};
 }
 
 Status Engine::reload() {
   kernel_->read_notifications();  // what they tell is in what is read next
   trusted_ = false;
-  Belief fresh = TRY(read_belief(*kernel_, tables_, mark_, tuning_.find_above));
-  for (const auto& [key, installed] : belief_.frontends) edits.try_emplace(key, wanted_of(installed));
-  for (const auto& [key, ignored] : fresh.frontends) edits.try_emplace(key, std::nullopt);
+  Belief fresh = TRY(read_belief(*kernel_, tables_, settings_, node_, tuning_.find_above));
+  for (const auto& [key, installed] : belief_.frontends) edits.frontends.try_emplace(key, wanted_of(installed));
+  for (const auto& [key, ignored] : fresh.frontends) edits.frontends.try_emplace(key, std::nullopt);
+  for (const auto& [key, installed] : belief_.groups) edits.groups.try_emplace(key, wanted_of(installed));
+  for (const auto& [key, ignored] : fresh.groups) edits.groups.try_emplace(key, std::nullopt);
   belief_ = std::move(fresh);
   trusted_ = true;
   sweep_ = true;
   return {};
+}
+
+Adopted Engine::adopted() const {
+  return {.group_of = [this](const FrontendKey& key) -> std::optional<std::uint32_t> {
+            auto it = belief_.frontends.find(key);
+            return it == belief_.frontends.end() ? std::nullopt : it->second.group;
+          },
+          .exists = [this](const GroupKey& key) { return belief_.groups.contains(key); }};
 }
 
 Wanted Engine::current(const FrontendKey& frontend) const {
@@ -95,12 +173,13 @@ std::size_t Engine::table_of(net::Family family) const {
 }
 
 bool Engine::must_be_one_transaction() const {
-  return std::any_of(belief_.tables.begin(), belief_.tables.end(),
-                     [](const TableBelief& table) { return table.exists && !table.mismatch.empty(); });
+  return std::any_of(belief_.tables.begin(), belief_.tables.end(), [&](const TableBelief& table) {
+    return table.exists && (!table.usable() || table.node != node_texts_[table_of(table.id.family)]);
+  });
 }
 
 void Engine::flush(Report& report) {
-  Edits deferred;
+  FrontendEdits deferred;
   bool reloaded = false;
   const bool sweep = sweep_;
   for (bool last = false; !last;) {
@@ -117,14 +196,14 @@ void Engine::flush(Report& report) {
           break;
         }
         const auto key = culprit(next.batch, *refusal);
-        auto edit = key ? edits.find(*key) : edits.end();
-        if (edit == edits.end() || deferred.size() >= kMaxDeferred) {
+        auto edit = key ? edits.frontends.find(*key) : edits.frontends.end();
+        if (edit == edits.frontends.end() || deferred.size() >= kMaxDeferred) {
           trusted_ = false;
           report.failures.push_back({{}, std::move(refusal->error)});
           break;
         }
         report.failures.push_back({owner_of_(*key), std::move(refusal->error).with_context(key->to_string())});
-        deferred.insert(edits.extract(edit));
+        deferred.insert(edits.frontends.extract(edit));
         continue;
       }
     }
@@ -132,72 +211,128 @@ void Engine::flush(Report& report) {
     settle(std::move(next));
   }
   if (!deferred.empty()) sweep_ = sweep;
-  edits.merge(deferred);
+  edits.frontends.merge(deferred);
+}
+
+// A pool that loses its last member goes after the frontends that still send to it.
+bool Engine::shrinks(const GroupKey& key, const std::optional<WantedGroup>& wanted) const {
+  auto it = belief_.groups.find(key);
+  if (it == belief_.groups.end()) return false;
+  for (std::size_t pool = 0; pool < it->second.size(); ++pool) {
+    if (!it->second[pool].members.empty() && (!wanted || (*wanted)[pool].empty())) return true;
+  }
+  return !wanted;
 }
 
 Engine::Stage Engine::stage() const {
   Stage stage;
-  Writes deletes;
-  Writes adds;
   stage_tables(stage);
   for (const auto& [set, stray] : belief_.strays) {
-    deletes.in(table_of(stray.first.family), set).push_back(stray.second);
+    stage.deletes.in(table_of(stray.first.family), set).push_back(stray.second);
   }
   const std::size_t limit = must_be_one_transaction() ? SIZE_MAX : tuning_.chunk;
-  std::size_t weight = 0;
-  const Installed nothing;
-  auto edit = edits.begin();
-  for (; edit != edits.end() && weight < limit; ++edit) {
-    const auto& [key, wanted] = *edit;
-    const std::size_t table = table_of(key.family);
-    auto it = belief_.frontends.find(key);
-    const Installed& have = it == belief_.frontends.end() ? nothing : it->second;
-    Installed want = wanted ? arrange(have.slots, *wanted) : Installed();
-    weight += 1 + append_frontend(table, key, difference(have, want), deletes, adds);
-    const bool new_code = want.code && balances(*want.code) && !belief_.tables[table].codes.contains(*want.code);
-    if (new_code) stage.codes.emplace_back(table, *want.code);
-    count_users(stage.users, have.slots, -1);
-    count_users(stage.users, want.slots, 1);
-    stage.frontends.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
+  const auto stage_groups = [&](bool shrinking) {
+    for (const auto& [key, wanted] : edits.groups) {
+      if (stage.weight >= limit) break;
+      if (shrinks(key, wanted) == shrinking) stage_group(key, wanted, stage);
+    }
+  };
+  stage_groups(false);
+  for (const auto& [key, wanted] : edits.frontends) {
+    if (stage.weight >= limit) break;
+    stage_frontend(key, wanted, stage);
   }
-  stage.last = edit == edits.end();
-  std::sort(stage.codes.begin(), stage.codes.end());
-  stage.codes.erase(std::unique(stage.codes.begin(), stage.codes.end()), stage.codes.end());
-  for (const auto& [table, code] : stage.codes) add_code(stage.batch, tables_[table], code, mark_);
-  stage_hairpin(stage, deletes, adds);
-  append_writes<nft::DeleteElements>(stage.batch, tables_, deletes);
-  append_writes<nft::AddElements>(stage.batch, tables_, adds);
+  if (stage.frontends.size() == edits.frontends.size()) stage_groups(true);
+  stage.last = stage.frontends.size() == edits.frontends.size() && stage.groups.size() == edits.groups.size();
+  for (const auto& [table, code] : stage.codes) add_code(stage.batch, tables_[table], code, settings_, node_);
+  for (const auto& [table, length] : stage.lengths) add_length(stage.batch, tables_[table], length);
+  for (std::size_t set = 0; set < std::size(kAddressSets); ++set) stage_addresses(set, stage);
+  append_writes<nft::DeleteElements>(stage.batch, tables_, stage.deletes);
+  append_writes<nft::AddElements>(stage.batch, tables_, stage.adds);
   return stage;
 }
 
 // A table that is not as written is deleted and created in the same transaction: packets see the old one or the new.
+// The rules of another NodeState are replaced in the same way.
 void Engine::stage_tables(Stage& stage) const {
   for (const TableBelief& table : belief_.tables) {
-    if (table.usable()) continue;
+    if (table.usable()) {
+      if (table.node != node_texts_[table_of(table.id.family)]) {
+        change_node(stage.batch, table.id, table.codes, settings_, node_);
+      }
+      continue;
+    }
     if (table.exists) stage.batch.push_back(nft::DeleteTable{table.id});
-    nft::Batch create = create_table(table.id, mark_);
+    nft::Batch create = create_table(table.id, settings_, node_);
     std::move(create.begin(), create.end(), std::back_inserter(stage.batch));
   }
 }
 
-void Engine::stage_hairpin(Stage& stage, Writes& deletes, Writes& adds) const {
-  auto users_after = [&](const net::Ip& address, const Hairpin& now) {
-    auto it = stage.users.find(address);
-    return static_cast<std::int64_t>(now.users) + (it == stage.users.end() ? 0 : it->second);
-  };
-  auto compare = [&](const net::Ip& address, const Hairpin& now) {
-    const bool wanted = users_after(address, now) > 0;
+void Engine::stage_code(std::size_t table, std::optional<std::uint32_t> code, Stage& stage) const {
+  if (!code || (!balances(*code) && (*code & kPick) == 0)) return;
+  const auto& known = belief_.tables[table].codes;
+  if ((*code & (kPick | kShort)) == kShort && !known.contains(*code & ~kShort)) {
+    stage.codes.emplace(table, *code & ~kShort);  // which sorts before the one that leads to it
+  }
+  if (!known.contains(*code)) stage.codes.emplace(table, *code);
+}
+
+void Engine::stage_frontend(const FrontendKey& key, const std::optional<Wanted>& wanted, Stage& stage) const {
+  static const Installed kNothing;
+  const std::size_t table = table_of(key.family);
+  auto it = belief_.frontends.find(key);
+  const Installed& have = it == belief_.frontends.end() ? kNothing : it->second;
+  Installed want = wanted ? arrange(have.slots, *wanted) : Installed();
+  const FrontendDelta delta = difference(have, want);
+  append_frontend({table, stage.deletes, stage.adds}, key, delta);
+  stage.weight += 1 + delta.size();
+  stage_code(table, want.code, stage);
+  stage_code(table, want.external, stage);
+  for (const net::Prefix& range : delta.sources_added) {
+    const RangeLength length{.node_port = key.node_port, .bits = range.length};
+    if (!belief_.tables[table].lengths.contains(length)) stage.lengths.emplace(table, length);
+  }
+  count_users(stage.users, key, have, -1);
+  count_users(stage.users, key, want, 1);
+  stage.frontends.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
+}
+
+void Engine::stage_group(const GroupKey& key, const std::optional<WantedGroup>& wanted, Stage& stage) const {
+  static const InstalledGroup kNothing;
+  const std::size_t table = table_of(key.family);
+  auto it = belief_.groups.find(key);
+  const InstalledGroup& have = it == belief_.groups.end() ? kNothing : it->second;
+  InstalledGroup want = wanted ? arrange(key.group, have, *wanted) : InstalledGroup();
+  stage.weight += 1;
+  for (std::size_t pool = 0; pool < want.size(); ++pool) {
+    stage.weight += append_pool({table, stage.deletes, stage.adds}, key.family, pool_of(key.group, pool == 1),
+                                have[pool], want[pool]);
+    if (!want[pool].choices.empty()) {
+      stage_code(table, kPick | static_cast<std::uint32_t>(want[pool].choices.size()), stage);
+    }
+  }
+  count_users(stage.users, have, -1);
+  count_users(stage.users, want, 1);
+  stage.groups.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
+}
+
+void Engine::stage_addresses(std::size_t set, Stage& stage) const {
+  const auto& belief = belief_.addresses[set];
+  const auto& users = stage.users[set];
+  auto compare = [&](const net::Ip& address, const AddressUse& now, std::int64_t change) {
+    const bool wanted = static_cast<std::int64_t>(now.users) + change > 0;
     if (wanted == now.installed) return;
-    (wanted ? adds : deletes).in(table_of(address.family()), SetId::Hairpin).push_back(hairpin_element(address));
-    stage.hairpin.emplace_back(address, wanted);
+    Writes& writes = wanted ? stage.adds : stage.deletes;
+    writes.in(table_of(address.family()), kAddressSets[set]).push_back(address_element(kAddressSets[set], address));
+    stage.addresses[set].emplace_back(address, wanted);
   };
-  for (const auto& [address, ignored] : stage.users) {
-    auto it = belief_.hairpin.find(address);
-    compare(address, it == belief_.hairpin.end() ? Hairpin() : it->second);
+  for (const auto& [address, change] : users) {
+    auto it = belief.find(address);
+    compare(address, it == belief.end() ? AddressUse() : it->second, change);
   }
   if (!stage.last || !sweep_) return;
-  for (const auto& [address, now] : belief_.hairpin) {
-    if (!stage.users.contains(address)) compare(address, now);
+  for (const auto& [address, now] : belief) {
+    if (!users.contains(address)) compare(address, now, 0);
   }
 }
 
@@ -205,27 +340,42 @@ void Engine::settle(Stage&& stage) {
   for (TableBelief& table : belief_.tables) {
     table.exists = true;
     table.mismatch.clear();
+    table.node = node_texts_[table_of(table.id.family)];
   }
   belief_.strays.clear();
   for (const auto& [table, code] : stage.codes) belief_.tables[table].codes.insert(code);
+  for (const auto& [table, length] : stage.lengths) belief_.tables[table].lengths.insert(length);
   for (auto& [key, installed] : stage.frontends) {
-    edits.erase(key);
+    edits.frontends.erase(key);
     if (installed) {
       belief_.frontends[key] = std::move(*installed);
     } else {
       belief_.frontends.erase(key);
     }
   }
-  for (const auto& [address, change] : stage.users) {
-    Hairpin& hairpin = belief_.hairpin[address];
-    hairpin.users = static_cast<std::uint32_t>(hairpin.users + change);
+  for (auto& [key, installed] : stage.groups) {
+    edits.groups.erase(key);
+    if (installed) {
+      belief_.groups[key] = std::move(*installed);
+    } else {
+      belief_.groups.erase(key);
+    }
   }
-  for (const auto& [address, installed] : stage.hairpin) belief_.hairpin[address].installed = installed;
-  for (const auto& [address, change] : stage.users) {
-    auto it = belief_.hairpin.find(address);
-    if (it != belief_.hairpin.end() && it->second.users == 0 && !it->second.installed) belief_.hairpin.erase(it);
-  }
+  for (std::size_t set = 0; set < std::size(kAddressSets); ++set) settle_addresses(set, stage);
   if (stage.last) sweep_ = false;
+}
+
+void Engine::settle_addresses(std::size_t set, const Stage& stage) {
+  auto& belief = belief_.addresses[set];
+  for (const auto& [address, change] : stage.users[set]) {
+    AddressUse& use = belief[address];
+    use.users = static_cast<std::uint32_t>(use.users + change);
+  }
+  for (const auto& [address, installed] : stage.addresses[set]) belief[address].installed = installed;
+  for (const auto& [address, change] : stage.users[set]) {
+    auto it = belief.find(address);
+    if (it != belief.end() && it->second.users == 0 && !it->second.installed) belief.erase(it);
+  }
 }
 
 std::optional<FrontendKey> Engine::culprit(const nft::Batch& batch, const nft::Refusal& refusal) const {
@@ -234,8 +384,13 @@ std::optional<FrontendKey> Engine::culprit(const nft::Batch& batch, const nft::R
     if (*refusal.element >= command.elements.size()) return std::nullopt;
     const nft::Element& element = command.elements[*refusal.element];
     const net::Family family = command.table.family;
-    if (command.set == name_of(SetId::Services)) return parse_frontend(family, SetId::Services, element);
-    if (command.set == name_of(SetId::NodePorts)) return parse_frontend(family, SetId::NodePorts, element);
+    for (SetId set : {SetId::Services, SetId::NodePorts, SetId::Externals, SetId::Sessions, SetId::Restricted}) {
+      if (command.set == name_of(set)) return parse_frontend(family, set, element);
+    }
+    if (command.set == name_of(SetId::Ranges)) {
+      const auto range = parse_range(family, element);
+      return range ? std::optional(range->first) : std::nullopt;
+    }
     if (command.set != name_of(SetId::Endpoints)) return std::nullopt;
     const auto endpoint = parse_endpoint(family, element);
     return endpoint ? std::optional(endpoint->frontend) : std::nullopt;
@@ -251,7 +406,7 @@ Status Engine::remove() {
     auto refusal = kernel_->commit({nft::DeleteTable{table}});
     if (refusal && refusal->error.errno_value() != ENOENT) return std::move(refusal->error);
   }
-  edits.clear();
+  edits = {};
   belief_ = {};
   trusted_ = false;
   return {};

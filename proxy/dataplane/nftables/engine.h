@@ -12,6 +12,7 @@
 #include "proxy/dataplane/nftables/belief.h"
 #include "proxy/dataplane/nftables/claims.h"
 #include "proxy/dataplane/nftables/nftables.h"
+#include "proxy/dataplane/nftables/sessions.h"
 
 namespace fairlead::proxy::dataplane::nftables {
 
@@ -26,12 +27,12 @@ class Engine {
   // Names the service behind a frontend, for Failures.
   using OwnerOf = std::function<model::Key(const FrontendKey&)>;
 
-  Engine(std::unique_ptr<nft::Kernel> kernel, const Options& options, const std::vector<net::Family>& families,
-         Tuning tuning, OwnerOf owner_of);
+  Engine(std::unique_ptr<nft::Kernel> kernel, const std::string& instance, const Settings& settings,
+         const std::vector<net::Family>& families, Tuning tuning, OwnerOf owner_of);
 
-  // For a complete new state: `edits` deletes every frontend there is. Reads the kernel unless belief is known to
-  // hold: every own commit was acknowledged, and of everybody else's the kernel would have told.
-  Status load();
+  // For a complete new state: `edits` deletes everything there is. Reads the kernel unless belief is known to hold:
+  // every own commit was acknowledged, and of everybody else's the kernel would have told.
+  Status load(const model::NodeState& node);
   // Reads the kernel again; `edits` then restores what was believed.
   Status reload();
 
@@ -40,6 +41,7 @@ class Engine {
   Status remove();
 
   Wanted current(const FrontendKey& frontend) const;
+  Adopted adopted() const;
   bool is_ours(const nft::ForeignChanges& changes) const;
   bool has_family(net::Family family) const;
   nft::Kernel& kernel() { return *kernel_; }
@@ -52,28 +54,40 @@ class Engine {
   // One transaction, and what will be true once it is in force.
   struct Stage {
     nft::Batch batch;
+    Writes deletes;
+    Writes adds;
+    std::size_t weight = 0;
     std::vector<std::pair<FrontendKey, std::optional<Installed>>> frontends;
-    std::unordered_map<net::Ip, std::int64_t> users;  // change of Hairpin::users
-    std::vector<std::pair<net::Ip, bool>> hairpin;
-    std::vector<std::pair<std::size_t, std::uint32_t>> codes;  // table index, code
-    bool last = false;                                         // nothing is left after it
+    std::vector<std::pair<GroupKey, std::optional<InstalledGroup>>> groups;
+    PerAddressSet<std::unordered_map<net::Ip, std::int64_t>> users;  // change of AddressUse::users
+    PerAddressSet<std::vector<std::pair<net::Ip, bool>>> addresses;
+    std::set<std::pair<std::size_t, std::uint32_t>> codes;  // table index, code
+    std::set<std::pair<std::size_t, RangeLength>> lengths;
+    bool last = false;  // nothing is left after it
   };
   Stage stage() const;
   void stage_tables(Stage& stage) const;
-  void stage_hairpin(Stage& stage, Writes& deletes, Writes& adds) const;
+  void stage_frontend(const FrontendKey& key, const std::optional<Wanted>& wanted, Stage& stage) const;
+  void stage_group(const GroupKey& key, const std::optional<WantedGroup>& wanted, Stage& stage) const;
+  void stage_code(std::size_t table, std::optional<std::uint32_t> code, Stage& stage) const;
+  void stage_addresses(std::size_t set, Stage& stage) const;
   void settle(Stage&& stage);
+  void settle_addresses(std::size_t set, const Stage& stage);
+  bool shrinks(const GroupKey& key, const std::optional<WantedGroup>& wanted) const;
   bool must_be_one_transaction() const;
   std::size_t table_of(net::Family family) const;
   std::optional<FrontendKey> culprit(const nft::Batch& batch, const nft::Refusal& refusal) const;
 
   std::unique_ptr<nft::Kernel> kernel_;
   std::vector<nft::TableId> tables_;
-  std::uint32_t mark_;
+  Settings settings_;
+  model::NodeState node_;
+  std::vector<std::string> node_texts_;  // node_text() of node_, by table
   Tuning tuning_;
   OwnerOf owner_of_;
   Belief belief_;
   bool trusted_ = false;
-  bool sweep_ = false;  // belief was read: hairpin addresses may be left that nobody uses
+  bool sweep_ = false;  // belief was read: addresses may be left that nobody uses
 };
 
 }  // namespace fairlead::proxy::dataplane::nftables

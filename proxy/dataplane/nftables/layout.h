@@ -1,57 +1,79 @@
-// The shape of our table in the kernel: names, codes, element bytes and the fixed rules. Pure; layout.md explains it.
+// The shape of our table in the kernel: its sets, chains and rules, and whether a table read back has it. Pure;
+// layout.md explains it.
 //
-// A frontend's element in `services` or `nodeports` holds a code: what to do with its new connections. Codes that
-// balance name a chain through the verdict map `dispatch`, one chain per endpoint count and flag set; codes that
-// refuse do so through `refuse`. Codes are data, not verdicts, because the kernel walks every element of a verdict map
-// to look for loops whenever one of them changes (linux v6.1 net/netfilter/nf_tables_api.c nft_table_validate).
+// A frontend's element in `services` or `nodeports` holds a code (codes.h): what to do with its new connections. Codes
+// that balance name a chain through the verdict map `dispatch`, one chain per code; codes that refuse do so through
+// `refuse`. Codes are data, not verdicts, because the kernel walks every element of a verdict map to look for loops
+// whenever one of them changes (linux v6.1 net/netfilter/nf_tables_api.c nft_table_validate).
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "net/nft/kernel.h"
-#include "proxy/dataplane/nftables/plan.h"
+#include "proxy/dataplane/nftables/codes.h"
+#include "proxy/model/node.h"
 
 namespace fairlead::proxy::dataplane::nftables {
 
 namespace nft = net::nft;
 
 // Raise it whenever a rule, chain or set below changes: the next start then rebuilds the table.
-inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint32_t kLayoutVersion = 2;
 
-enum class SetId : std::uint8_t { Services, NodePorts, Endpoints, Hairpin };
-inline constexpr SetId kElementSets[] = {SetId::Services, SetId::NodePorts, SetId::Endpoints, SetId::Hairpin};
-const char* name_of(SetId set);
+// Clients of one family that stick at a time; a client beyond is balanced like a new one each time.
+inline constexpr std::uint32_t kStickyClients = 1U << 20;
 
-// The whole table without services, and the chain of one balancing code.
-nft::Batch create_table(const nft::TableId& table, std::uint32_t mark);
-void add_code(nft::Batch& batch, const nft::TableId& table, std::uint32_t code, std::uint32_t mark);
+// Fixed while the table stands; they are in its comment.
+struct Settings {
+  std::uint32_t mark = 0x4000;  // the bit of packets to masquerade
+  bool drop_invalid = true;     // docs/adr/0008
+  bool operator==(const Settings&) const = default;
+};
+std::string table_comment(const Settings& settings);
+// And back; nothing when the table is of another layout or another owner.
+std::optional<Settings> settings_of(const std::string& table_comment);
 
-// What stands in the kernel, held against create_table() and add_code(): the codes it has, or why it is not ours.
+// The lengths of allowed source ranges have a rule each, which stays as long as the table, as the chains of codes do.
+struct RangeLength {
+  bool node_port = false;
+  std::uint8_t bits = 0;
+  auto operator<=>(const RangeLength&) const = default;
+};
+
+// The whole table without services.
+nft::Batch create_table(const nft::TableId& table, const Settings& settings, const model::NodeState& node);
+// The chain of one code. That of a code with kShort needs the chain of the code without it.
+void add_code(nft::Batch& batch, const nft::TableId& table, std::uint32_t code, const Settings& settings,
+              const model::NodeState& node);
+void add_length(nft::Batch& batch, const nft::TableId& table, const RangeLength& length);
+// Writes again every rule that depends on the NodeState; `codes` have their chains.
+void change_node(nft::Batch& batch, const nft::TableId& table, const std::set<std::uint32_t>& codes,
+                 const Settings& settings, const model::NodeState& node);
+// Everything those rules depend on, as text: equal texts, equal rules.
+std::string node_text(net::Family family, const model::NodeState& node);
+
+// What stands in the kernel, held against the above.
 struct Inspection {
   std::set<std::uint32_t> codes;
-  std::string mismatch;  // empty: in order
+  std::set<RangeLength> lengths;
+  bool other_node = false;  // change_node() mends it
+  std::string mismatch;     // empty: in order otherwise
 };
-Inspection inspect(const nft::TableDump& dump, const std::vector<nft::VerdictElement>& dispatch,
-                   const std::vector<nft::VerdictElement>& refuse, const nft::TableId& table, std::uint32_t mark);
-
-// Elements. The ones to delete carry the key alone.
-nft::Element frontend_element(const FrontendKey& frontend, std::optional<std::uint32_t> code);
-nft::Element endpoint_element(const FrontendKey& frontend, std::uint32_t index, const Slot* slot);
-nft::Element hairpin_element(const net::Ip& address);
-
-// And back. Nothing when the bytes are not of the form above.
-struct ParsedEndpoint {
-  FrontendKey frontend;
-  std::uint32_t index = 0;
-  Slot slot;  // empty when the element had no data
+struct Verdicts {
+  std::set<nft::VerdictElement> dispatch;
+  std::set<nft::VerdictElement> dispatch_local;
+  std::set<nft::VerdictElement> picks;
+  std::set<nft::VerdictElement> refuse;
 };
-std::optional<FrontendKey> parse_frontend(net::Family family, SetId set, const nft::Element& element);
-std::uint32_t parse_code(const nft::Element& element);
-std::optional<ParsedEndpoint> parse_endpoint(net::Family family, const nft::Element& element);
-std::optional<net::Ip> parse_hairpin(net::Family family, const nft::Element& element);
+inline constexpr std::pair<const char*, std::set<nft::VerdictElement> Verdicts::*> kVerdictMaps[] = {
+    {"dispatch", &Verdicts::dispatch},
+    {"dispatch_local", &Verdicts::dispatch_local},
+    {"picks", &Verdicts::picks},
+    {"refuse", &Verdicts::refuse}};
+Inspection inspect(const nft::TableDump& dump, const Verdicts& verdicts, const nft::TableId& table,
+                   const Settings& settings, const model::NodeState& node);
 
 }  // namespace fairlead::proxy::dataplane::nftables

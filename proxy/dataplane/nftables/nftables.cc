@@ -3,32 +3,40 @@
 #include <algorithm>
 #include <set>
 
+#include "base/file.h"
 #include "base/strings.h"
 #include "net/nft/netlink.h"
 #include "proxy/dataplane/nftables/claims.h"
 #include "proxy/dataplane/nftables/engine.h"
+#include "proxy/dataplane/nftables/sessions.h"
 
 namespace fairlead::proxy::dataplane::nftables {
 namespace {
 
 constexpr net::Family kFamilies[] = {net::Family::V4, net::Family::V6};
 
+Settings settings_of(const Options& options, const Tuning& tuning) {
+  return {.mark = options.masquerade_mark, .drop_invalid = tuning.drop_invalid};
+}
+
 class Nftables final : public Dataplane {
  public:
   Nftables(std::unique_ptr<nft::Kernel> kernel, const Options& options, const std::vector<net::Family>& families,
            Tuning tuning)
-      : engine_(std::move(kernel), options, families, tuning, [this](const FrontendKey& frontend) {
-          const model::Key* owner = claims_.owner(frontend);
-          return owner == nullptr ? model::Key() : *owner;
-        }) {}
+      : engine_(std::move(kernel), options.instance, settings_of(options, tuning), families, tuning,
+                [this](const FrontendKey& frontend) {
+                  const model::Key* owner = claims_.owner(frontend);
+                  return owner == nullptr ? model::Key() : *owner;
+                }) {}
 
   std::string_view name() const override { return "nftables"; }
 
-  Report replace(const model::NodeState&, const std::vector<model::ServiceState>& services) override {
+  Report replace(const model::NodeState& node, const std::vector<model::ServiceState>& services) override {
     Report report;
     claims_ = Claims();
+    sessions_ = Sessions();
     ready_ = false;
-    if (Status read = engine_.load(); !read) {
+    if (Status read = engine_.load(node); !read) {
       report.failures.push_back({{}, std::move(read).error()});
       return report;
     }
@@ -46,7 +54,10 @@ class Nftables final : public Dataplane {
       return report;
     }
     // What is deleted first, so that a frontend that moves between services is not contested on the way.
-    for (const model::Key& key : changes.deleted) claims_.erase(key, engine_.edits);
+    for (const model::Key& key : changes.deleted) {
+      claims_.erase(key, engine_.edits.frontends);
+      sessions_.erase(key, engine_.edits.groups);
+    }
     for (const model::ServiceState& state : changes.upserted) upsert(state);
     engine_.flush(report);
     report_conflicts(changes, report);
@@ -55,6 +66,7 @@ class Nftables final : public Dataplane {
 
   Status remove() override {
     claims_ = Claims();
+    sessions_ = Sessions();
     ready_ = false;
     return engine_.remove();
   }
@@ -77,16 +89,17 @@ class Nftables final : public Dataplane {
 
  private:
   void upsert(const model::ServiceState& state) {
-    auto current = [this](const FrontendKey& frontend) { return engine_.current(frontend); };
     auto foreign = [this](const model::PortState& port) { return !engine_.has_family(port.family); };
-    if (std::none_of(state.ports.begin(), state.ports.end(), foreign)) {
-      claims_.upsert(state, engine_.edits, current);
-      return;
-    }
+    if (std::none_of(state.ports.begin(), state.ports.end(), foreign)) return upsert_usable(state);
     // A family this kernel does not have; the probe said so.
     model::ServiceState rest = state;
     std::erase_if(rest.ports, foreign);
-    claims_.upsert(rest, engine_.edits, current);
+    upsert_usable(rest);
+  }
+  void upsert_usable(const model::ServiceState& state) {
+    sessions_.upsert(state, engine_.edits.groups, engine_.adopted());
+    claims_.upsert(state, sessions_.groups_of(state.key), engine_.edits.frontends,
+                   [this](const FrontendKey& frontend) { return engine_.current(frontend); });
   }
 
   static Failure failure(const Conflict& conflict) {
@@ -104,6 +117,7 @@ class Nftables final : public Dataplane {
   }
 
   Claims claims_;
+  Sessions sessions_;
   Engine engine_;
   bool ready_ = false;  // the kernel was read, so that belief means something
 };
@@ -111,10 +125,21 @@ class Nftables final : public Dataplane {
 // Everything the layout uses, put before the kernel under a name nobody has.
 std::optional<nft::Refusal> try_family(nft::Kernel& kernel, net::Family family, const Options& options) {
   const nft::TableId table{family, options.instance + "-probe"};
-  nft::Batch batch = create_table(table, options.masquerade_mark);
-  add_code(batch, table, 2, options.masquerade_mark);
-  add_code(batch, table, 2 | kMasquerade | kNodePort, options.masquerade_mark);
+  const Settings settings{.mark = options.masquerade_mark};
+  const model::NodeState node;
+  nft::Batch batch = create_table(table, settings, node);
+  for (const std::uint32_t code :
+       {std::uint32_t{2}, 2 | kMasquerade | kNodePort, 2 | kOffCluster, 2 | kShort, 10 | kSticky, 2 | kPick}) {
+    add_code(batch, table, code, settings, node);
+  }
+  add_length(batch, table, {.node_port = false, .bits = 24});
   return kernel.check(batch);
+}
+
+// Whether the kernel takes out-of-window packets for part of their connection, so that none of them is invalid.
+bool tcp_is_liberal() {
+  const auto text = base::read_file("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal");
+  return text && base::trim(*text) != "0";
 }
 
 struct Tried {
@@ -162,7 +187,7 @@ Result<std::unique_ptr<Dataplane>> open(const Options& options) {
   auto kernel = TRY_CONTEXT(net::nft::open_netlink(), "nftables");
   const Tried tried = try_families(*kernel, options);
   if (tried.usable.empty()) return Error(base::cat("nftables: ", tried.reason));
-  return make(std::move(kernel), options, tried.usable);
+  return make(std::move(kernel), options, tried.usable, {.drop_invalid = !tcp_is_liberal()});
 }
 
 std::unique_ptr<Dataplane> make(std::unique_ptr<net::nft::Kernel> kernel, const Options& options,

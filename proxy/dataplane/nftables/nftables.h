@@ -19,6 +19,7 @@ bool has_traces(const Options& options);
 struct Tuning {
   std::size_t chunk = 4000;        // element writes in one transaction of a large sync; layout.md has the measurement
   std::size_t find_above = 50000;  // endpoints; with more of them adoption asks by key instead of dumping
+  bool drop_invalid = true;        // docs/adr/0008
 };
 std::unique_ptr<Dataplane> make(std::unique_ptr<net::nft::Kernel> kernel, const Options& options,
                                 const std::vector<net::Family>& families, Tuning tuning = {});

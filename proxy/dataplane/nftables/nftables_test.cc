@@ -36,7 +36,7 @@ struct Node {
 
  private:
   static Belief read_belief(nft::Kernel& kernel) {
-    return nftables::read_belief(kernel, {kV4, kV6}, Options().masquerade_mark).value();
+    return nftables::read_belief(kernel, {kV4, kV6}, {.mark = Options().masquerade_mark}, {}).value();
   }
 };
 
@@ -71,6 +71,10 @@ TEST(Nftables, WritesServicesAndBelievesWhatTheKernelHolds) {
   EXPECT_EQ(node.ns->commits, 1U);
   const std::string begins =
       "table ip fairlead\n"
+      "strangers pods not told apart\n"
+      "nodeports restricted 0.0.0.0/0\n"
+      "nodeports 0.0.0.0/0\n"
+      "refused_nodeports 0.0.0.0/0\n"
       "services 10.96.0.11 . tcp . 80 : reject\n"
       "services 10.96.0.12 . tcp . 80 : goto n5\n"
       "endpoints 10.96.0.12 . tcp . 80 . 0 : 10.0.0.1 . 8080\n";
@@ -129,8 +133,8 @@ TEST(Nftables, ARestartWritesOnlyTheDifference) {
   auto services = some_services();
   services[3].ports[0].cluster_endpoints[2].port = 9090;
   services.erase(services.begin() + 1);
-  // One slot, and the two frontends of "none".
-  EXPECT_EQ(node.start()->replace({}, services).kernel_writes, 4U);
+  // One slot, the two frontends of "none" and its ClusterIP.
+  EXPECT_EQ(node.start()->replace({}, services).kernel_writes, 5U);
   EXPECT_EQ(node.start()->replace({}, services).kernel_writes, 0U);
 }
 
@@ -268,10 +272,10 @@ TEST(Nftables, EditedElementsAreRepairedOneByOne) {
   auto& elements = node.ns->tables[kV4].elements;
   elements["endpoints"].erase(elements["endpoints"].begin());
   elements["services"].erase(elements["services"].begin());
-  nft::Element alien = hairpin_element(ip("192.0.2.1"));
+  nft::Element alien = address_element(SetId::Hairpin, ip("192.0.2.1"));
   alien.key[7] = 9;
   elements["hairpin"].insert(alien);
-  elements["hairpin"].insert(hairpin_element(ip("192.0.2.7")));
+  elements["hairpin"].insert(address_element(SetId::Hairpin, ip("192.0.2.7")));
   node.ns->edit(kV4);
   const Report report = dataplane->handle_notification();
   EXPECT_TRUE(report.ok());
@@ -298,13 +302,17 @@ TEST(Nftables, ATableThatIsNotAsWrittenIsReplacedInOneTransaction) {
       [](nft::FakeTable& t) {
         t.objects.rules.push_back({"nat_output", ""});
       },
-      [](nft::FakeTable& t) { std::swap(t.objects.rules[2], t.objects.rules[3]); },
-      [](nft::FakeTable& t) { t.objects.chains[1].base->priority = 7; },
+      [](nft::FakeTable& t) { std::swap(t.objects.rules[4], t.objects.rules[5]); },
+      [](nft::FakeTable& t) {
+        for (nft::Chain& chain : t.objects.chains) {
+          if (chain.name == "nat_output") chain.base->priority = 7;
+        }
+      },
       [](nft::FakeTable& t) {
         t.objects.chains.push_back({"theirs", {}});
       },
       [](nft::FakeTable& t) { t.objects.sets.pop_back(); },
-      [](nft::FakeTable& t) { t.verdicts["dispatch"].begin()->second = "reject"; },
+      [](nft::FakeTable& t) { t.verdicts["dispatch"].begin()->second.go_to = "reject"; },
       [](nft::FakeTable& t) { t.verdicts["refuse"].clear(); },
   };
   for (std::size_t i = 0; i < edits.size(); ++i) {

@@ -1,10 +1,11 @@
 #include "proxy/dataplane/nftables/plan.h"
 
 #include <algorithm>
-#include <set>
 
 #include "base/strings.h"
 #include "proxy/dataplane/nftables/claims.h"
+#include "proxy/dataplane/nftables/layout.h"
+#include "proxy/dataplane/nftables/sessions.h"
 
 namespace fairlead::proxy::dataplane::nftables {
 namespace {
@@ -20,23 +21,163 @@ const char* lower_name(model::Protocol protocol) {
 
 bool before(const Slot& a, const Slot& b) { return a.address != b.address ? a.address < b.address : a.port < b.port; }
 
-Wanted wanted_by(const model::Frontend& frontend, const model::PortState& port) {
+std::vector<Slot> targets_of(const std::vector<model::Endpoint>& endpoints, net::Family family) {
+  std::vector<Slot> slots;
+  for (const model::Endpoint& e : endpoints) {
+    if (e.port != 0 && e.address.family() == family) slots.push_back({e.address, e.port, e.local});
+  }
+  std::sort(slots.begin(), slots.end(), before);
+  slots.erase(std::unique(slots.begin(), slots.end(), [](const Slot& a, const Slot& b) { return a.same_target(b); }),
+              slots.end());
+  return slots;
+}
+
+std::uint32_t masquerade_flag(model::Masquerade masquerade) {
+  switch (masquerade) {
+    case model::Masquerade::Never: return 0;
+    case model::Masquerade::Always: return kMasquerade;
+    case model::Masquerade::OffCluster: return kOffCluster;
+  }
+  return 0;
+}
+
+// How a frontend serves one pool, without what makes pods and the node different.
+std::uint32_t code_for(const model::Frontend& frontend, model::Pool pool, std::size_t endpoints, bool sticky,
+                       const model::PortState& port) {
+  if (endpoints == 0) return frontend.when_empty == model::WhenEmpty::Drop ? kDrop : kReject;
+  std::uint32_t code =
+      sticky ? kSticky | std::min(port.affinity_seconds, kArgument) : static_cast<std::uint32_t>(endpoints) & kArgument;
+  if (pool == model::Pool::Local) code |= kLocal;
+  if (frontend.kind == model::FrontendKind::NodePort) code |= kNodePort;
+  return code;
+}
+
+Wanted wanted_by(const model::Frontend& frontend, const model::PortState& port, const GroupOf& group_of) {
   Wanted wanted;
-  for (const model::Endpoint& e : port.pool(frontend.pool)) {
-    if (e.port != 0 && e.address.family() == port.family) wanted.endpoints.push_back({e.address, e.port, e.local});
+  wanted.cluster_ip = frontend.kind == model::FrontendKind::ClusterIp;
+  wanted.restricted = frontend.restricted;
+  for (const net::Prefix& range : port.allowed_sources) {
+    if (frontend.restricted && range.family() == port.family) wanted.sources.insert(range);
   }
-  std::sort(wanted.endpoints.begin(), wanted.endpoints.end(), before);
-  wanted.endpoints.erase(std::unique(wanted.endpoints.begin(), wanted.endpoints.end(),
-                                     [](const Slot& a, const Slot& b) { return a.same_target(b); }),
-                         wanted.endpoints.end());
-  if (wanted.endpoints.empty()) {
-    wanted.code = frontend.when_empty == model::WhenEmpty::Reject ? kReject : kDrop;
-  } else {
-    wanted.code = static_cast<std::uint32_t>(wanted.endpoints.size()) & kCountMask;
-    if (frontend.masquerade == model::Masquerade::Always) wanted.code |= kMasquerade;
-    if (frontend.kind == model::FrontendKind::NodePort) wanted.code |= kNodePort;
+  const auto served_from = [&](model::Pool pool) {
+    return frontend.pool == pool || (frontend.short_circuit && pool == model::Pool::Cluster);
+  };
+  for (const model::Pool pool : {model::Pool::Cluster, model::Pool::Local}) {
+    if (served_from(pool)) {
+      wanted.endpoints[static_cast<std::size_t>(pool)] = targets_of(port.pool(pool), port.family);
+    }
   }
+  const auto count = [&](model::Pool pool) { return wanted.endpoints[static_cast<std::size_t>(pool)].size(); };
+  if (frontend.short_circuit && count(model::Pool::Cluster) == 0) {
+    wanted.endpoints = {};  // refused to everybody
+    return wanted;
+  }
+  if (port.affinity_seconds > 0 && group_of) wanted.group = group_of(port);
+  const bool sticky = wanted.group.has_value();
+  wanted.code = code_for(frontend, frontend.pool, count(frontend.pool), sticky, port);
+  if (balances(wanted.code)) wanted.code |= masquerade_flag(frontend.masquerade);
+  if (frontend.short_circuit) {
+    wanted.external = std::exchange(
+        wanted.code, kShort | code_for(frontend, model::Pool::Cluster, count(model::Pool::Cluster), sticky, port));
+  }
+  if (sticky) wanted.endpoints = {};
+  if (!balances(wanted.code)) wanted.group.reset();
   return wanted;
+}
+
+FrontendKey key_of(const model::Frontend& frontend, const model::PortState& port) {
+  const bool node_port = frontend.kind == model::FrontendKind::NodePort;
+  return {.family = port.family,
+          .node_port = node_port,
+          .protocol = port.protocol,
+          .port = frontend.port,
+          .address = node_port ? net::Ip() : frontend.address};
+}
+
+bool is_reachable(const model::Frontend& frontend, const model::PortState& port) {
+  return frontend.kind == model::FrontendKind::NodePort ||
+         (frontend.address.family() == port.family && !frontend.address.is_unspecified());
+}
+
+std::vector<Slot> arrange_slots(const std::vector<Slot>& have, const std::vector<Slot>& want) {
+  std::vector<Slot> result(want.size());
+  std::vector<bool> placed(want.size(), false);
+  for (std::size_t i = 0; i < std::min(have.size(), want.size()); ++i) {
+    auto it = std::lower_bound(want.begin(), want.end(), have[i], before);
+    if (it == want.end() || !it->same_target(have[i])) continue;
+    const auto at = static_cast<std::size_t>(it - want.begin());
+    if (placed[at]) continue;
+    placed[at] = true;
+    result[i] = *it;
+  }
+  std::size_t hole = 0;
+  for (std::size_t at = 0; at < want.size(); ++at) {
+    if (placed[at]) continue;
+    while (!result[hole].empty()) ++hole;
+    result[hole] = want[at];
+  }
+  return result;
+}
+
+// Numbers of members, the same in both pools.
+class Numbers {
+ public:
+  explicit Numbers(const InstalledGroup& have) {
+    for (const InstalledPool& pool : have) {
+      for (const auto& [member, slot] : pool.members) {
+        if (taken_.insert(member & kNumber).second)
+          known_.emplace(std::pair(slot.address, slot.port), member & kNumber);
+      }
+    }
+  }
+  std::uint32_t of(const Slot& slot) {
+    const std::pair target(slot.address, slot.port);
+    auto it = known_.find(target);
+    if (it != known_.end()) return it->second;
+    std::uint32_t number = stable_hash(base::cat(slot.address.to_string(), " ", slot.port)) % kNumber + 1;
+    if (taken_.size() >= kNumber) taken_.clear();  // then numbers of who left are given out again
+    while (!taken_.insert(number).second) number = number % kNumber + 1;
+    known_.emplace(target, number);
+    return number;
+  }
+
+ private:
+  std::map<std::pair<net::Ip, std::uint16_t>, std::uint32_t> known_;
+  std::set<std::uint32_t> taken_;
+};
+
+std::vector<std::uint32_t> arrange_choices(const std::vector<std::uint32_t>& have,
+                                           const std::map<std::uint32_t, Slot>& members) {
+  std::vector<std::uint32_t> result(members.size());
+  std::set<std::uint32_t> placed;
+  for (std::size_t i = 0; i < std::min(have.size(), result.size()); ++i) {
+    if (members.contains(have[i]) && placed.insert(have[i]).second) result[i] = have[i];
+  }
+  std::size_t hole = 0;
+  for (const auto& [member, ignored] : members) {
+    if (placed.contains(member)) continue;
+    while (result[hole] != 0) ++hole;
+    result[hole] = member;
+  }
+  return result;
+}
+
+template <typename T>
+Change<T> change(const std::optional<T>& have, const std::optional<T>& want) {
+  return have == want ? Change<T>() : Change<T>{have, want};
+}
+template <typename T>
+std::size_t size_of(const Change<T>& c) {
+  return std::size_t{c.deleted.has_value()} + c.added.has_value();
+}
+
+void append_slots(std::string& out, const std::string& name, const std::vector<Slot>& slots) {
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const Slot& slot = slots[i];
+    if (slot.empty()) continue;
+    out += base::cat("endpoints ", name, " . ", i, " : ", slot.address.to_string(), " . ", slot.port,
+                     slot.local ? " (local)\n" : "\n");
+  }
 }
 
 }  // namespace
@@ -46,86 +187,120 @@ std::string FrontendKey::to_string() const {
   return node_port ? rest : base::cat(address.to_string(), " . ", rest);
 }
 
-bool balances(std::uint32_t code) {
-  return (code & kCountMask) != 0 && (code & ~(kCountMask | kMasquerade | kNodePort)) == 0;
+std::string GroupKey::to_string() const { return base::cat("group ", group >> kGroupShift); }
+
+std::vector<FrontendKey> keys_of(const model::PortState& port) {
+  std::vector<FrontendKey> keys;
+  for (const model::Frontend& frontend : port.frontends) {
+    if (is_reachable(frontend, port)) keys.push_back(key_of(frontend, port));
+  }
+  return keys;
 }
 
-std::string chain_of(std::uint32_t code) { return base::cat("nmpq"[code >> 24 & 3], code & kCountMask); }
-
-std::optional<std::uint32_t> code_of_chain(const std::string& chain) {
-  const std::size_t kind = chain.empty() ? std::string::npos : std::string_view("nmpq").find(chain[0]);
-  if (kind == std::string::npos) return std::nullopt;
-  const auto count = base::parse_number<std::uint32_t>(std::string_view(chain).substr(1));
-  if (!count || *count == 0 || *count > kCountMask) return std::nullopt;
-  const std::uint32_t code = static_cast<std::uint32_t>(kind) << 24 | *count;
-  return chain_of(code) == chain ? std::optional(code) : std::nullopt;
-}
-
-std::string describe_code(std::uint32_t code) {
-  if (balances(code)) return base::cat("goto ", chain_of(code));
-  return code == kReject ? "reject" : code == kDrop ? "drop" : base::cat("unknown code ", code);
-}
-
-std::vector<std::pair<FrontendKey, Wanted>> frontends_of(const model::ServiceState& state) {
+std::vector<std::pair<FrontendKey, Wanted>> frontends_of(const model::ServiceState& state, const GroupOf& group_of) {
   std::vector<std::pair<FrontendKey, Wanted>> out;
   std::set<FrontendKey> seen;
   for (const model::PortState& port : state.ports) {
     for (const model::Frontend& frontend : port.frontends) {
-      const bool node_port = frontend.kind == model::FrontendKind::NodePort;
-      if (!node_port && (frontend.address.family() != port.family || frontend.address.is_unspecified())) continue;
-      const FrontendKey key{.family = port.family,
-                            .node_port = node_port,
-                            .protocol = port.protocol,
-                            .port = frontend.port,
-                            .address = node_port ? net::Ip() : frontend.address};
-      if (seen.insert(key).second) out.emplace_back(key, wanted_by(frontend, port));
+      if (!is_reachable(frontend, port)) continue;
+      const FrontendKey key = key_of(frontend, port);
+      if (seen.insert(key).second) out.emplace_back(key, wanted_by(frontend, port, group_of));
     }
   }
   return out;
 }
 
-Installed arrange(const std::vector<Slot>& have, const Wanted& want) {
-  const std::size_t count = want.endpoints.size();
-  Installed result{.code = want.code, .slots = std::vector<Slot>(count)};
-  std::vector<bool> placed(count, false);
-  for (std::size_t i = 0; i < std::min(have.size(), count); ++i) {
-    auto it = std::lower_bound(want.endpoints.begin(), want.endpoints.end(), have[i], before);
-    if (it == want.endpoints.end() || !it->same_target(have[i])) continue;
-    const auto at = static_cast<std::size_t>(it - want.endpoints.begin());
-    if (placed[at]) continue;
-    placed[at] = true;
-    result.slots[i] = *it;
+WantedGroup members_of(const model::PortState& port) {
+  WantedGroup pools;
+  for (const model::Frontend& frontend : port.frontends) {
+    for (const model::Pool pool : {model::Pool::Cluster, model::Pool::Local}) {
+      auto& members = pools[static_cast<std::size_t>(pool)];
+      const bool used = frontend.pool == pool || (frontend.short_circuit && pool == model::Pool::Cluster);
+      if (used && members.empty()) members = targets_of(port.pool(pool), port.family);
+      if (members.size() > kNumber) members.resize(kNumber);
+    }
   }
-  std::size_t hole = 0;
-  for (std::size_t at = 0; at < count; ++at) {
-    if (placed[at]) continue;
-    while (!result.slots[hole].empty()) ++hole;
-    result.slots[hole] = want.endpoints[at];
+  return pools;
+}
+
+Installed arrange(const PerPool<std::vector<Slot>>& have, const Wanted& want) {
+  Installed result{.code = want.code,
+                   .external = want.external,
+                   .slots = {},
+                   .group = want.group,
+                   .cluster_ip = want.cluster_ip,
+                   .restricted = want.restricted,
+                   .sources = want.sources};
+  for (std::size_t pool = 0; pool < have.size(); ++pool) {
+    result.slots[pool] = arrange_slots(have[pool], want.endpoints[pool]);
+  }
+  return result;
+}
+
+InstalledGroup arrange(std::uint32_t group, const InstalledGroup& have, const WantedGroup& want) {
+  InstalledGroup result;
+  Numbers numbers(have);
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    const std::uint32_t pool = pool_of(group, i == 1);
+    for (const Slot& slot : want[i]) result[i].members.emplace(pool | numbers.of(slot), slot);
+    result[i].choices = arrange_choices(have[i].choices, result[i].members);
+    if (!want[i].empty()) result[i].share = pool | static_cast<std::uint32_t>(result[i].choices.size());
   }
   return result;
 }
 
 Wanted wanted_of(const Installed& installed) {
-  Wanted wanted{.code = installed.code.value_or(kReject), .endpoints = installed.slots};
-  std::erase_if(wanted.endpoints, [](const Slot& slot) { return slot.empty(); });
-  std::sort(wanted.endpoints.begin(), wanted.endpoints.end(), before);
+  Wanted wanted{.code = installed.code.value_or(kReject),
+                .external = installed.external,
+                .endpoints = installed.slots,
+                .group = installed.group,
+                .cluster_ip = installed.cluster_ip,
+                .restricted = installed.restricted,
+                .sources = installed.sources};
+  for (std::vector<Slot>& endpoints : wanted.endpoints) {
+    std::erase_if(endpoints, [](const Slot& slot) { return slot.empty(); });
+    std::sort(endpoints.begin(), endpoints.end(), before);
+  }
   return wanted;
+}
+
+WantedGroup wanted_of(const InstalledGroup& installed) {
+  WantedGroup wanted;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    for (const auto& [member, slot] : installed[i].members) wanted[i].push_back(slot);
+    std::sort(wanted[i].begin(), wanted[i].end(), before);
+  }
+  return wanted;
+}
+
+std::size_t FrontendDelta::size() const {
+  return deleted.size() + added.size() + size_of(code) + size_of(external) + size_of(group) + size_of(restricted) +
+         sources_deleted.size() + sources_added.size();
 }
 
 FrontendDelta difference(const Installed& have, const Installed& want) {
   FrontendDelta delta;
   const Slot none;
-  for (std::uint32_t i = 0; i < std::max(have.slots.size(), want.slots.size()); ++i) {
-    const Slot& old_slot = i < have.slots.size() ? have.slots[i] : none;
-    const Slot& new_slot = i < want.slots.size() ? want.slots[i] : none;
-    if (old_slot.same_target(new_slot)) continue;
-    if (!old_slot.empty()) delta.deleted.push_back({i, old_slot});
-    if (!new_slot.empty()) delta.added.push_back({i, new_slot});
+  for (std::size_t pool = 0; pool < have.slots.size(); ++pool) {
+    const std::vector<Slot>& old_slots = have.slots[pool];
+    const std::vector<Slot>& new_slots = want.slots[pool];
+    for (std::uint32_t i = 0; i < std::max(old_slots.size(), new_slots.size()); ++i) {
+      const Slot& old_slot = i < old_slots.size() ? old_slots[i] : none;
+      const Slot& new_slot = i < new_slots.size() ? new_slots[i] : none;
+      if (old_slot.same_target(new_slot)) continue;
+      if (!old_slot.empty()) delta.deleted.push_back({pool == 1, i, old_slot});
+      if (!new_slot.empty()) delta.added.push_back({pool == 1, i, new_slot});
+    }
   }
-  if (have.code != want.code) {
-    delta.code_deleted = have.code;
-    delta.code_added = want.code;
-  }
+  const auto present = [](bool yes) { return yes ? std::optional(true) : std::nullopt; };
+  delta.code = change(have.code, want.code);
+  delta.external = change(have.external, want.external);
+  delta.group = change(have.group, want.group);
+  delta.restricted = change(present(have.restricted), present(want.restricted));
+  std::set_difference(have.sources.begin(), have.sources.end(), want.sources.begin(), want.sources.end(),
+                      std::back_inserter(delta.sources_deleted));
+  std::set_difference(want.sources.begin(), want.sources.end(), have.sources.begin(), have.sources.end(),
+                      std::back_inserter(delta.sources_added));
   return delta;
 }
 
@@ -134,26 +309,66 @@ void append_text(std::string& out, const FrontendKey& key, const Installed& inst
   if (installed.code) {
     out += base::cat(key.node_port ? "nodeports " : "services ", name, " : ", describe_code(*installed.code), "\n");
   }
-  for (std::size_t i = 0; i < installed.slots.size(); ++i) {
-    const Slot& slot = installed.slots[i];
-    if (slot.empty()) continue;
-    out += base::cat("endpoints ", name, " . ", i, " : ", slot.address.to_string(), " . ", slot.port,
-                     slot.local ? " (local)\n" : "\n");
+  if (installed.external) out += base::cat("externals ", name, " : ", describe_code(*installed.external), "\n");
+  append_slots(out, name, installed.slots[0]);
+  append_slots(out, name + " . local", installed.slots[1]);
+  if (installed.group) {
+    out += base::cat("sessions ", name, " : ", GroupKey{key.family, *installed.group}.to_string(), "\n");
+  }
+  if (installed.restricted) out += base::cat("restricted ", name, "\n");
+  for (const net::Prefix& range : installed.sources) out += base::cat("ranges ", name, " . ", range.to_string(), "\n");
+}
+
+void append_text(std::string& out, const InstalledGroup& installed) {
+  for (std::size_t i = 0; i < installed.size(); ++i) {
+    const InstalledPool& pool = installed[i];
+    const auto name = [&](std::uint32_t value) {
+      return base::cat("group ", value >> kGroupShift, i == 0 ? " cluster" : " local");
+    };
+    if (pool.share) out += base::cat("shares ", name(*pool.share), " : ", *pool.share & kNumber, "\n");
+    for (std::size_t at = 0; at < pool.choices.size(); ++at) {
+      if (pool.choices[at] == 0) continue;
+      out += base::cat("choices ", name(pool.choices[at]), " . ", at, " : ", pool.choices[at] & kNumber, "\n");
+    }
+    for (const auto& [member, slot] : pool.members) {
+      out += base::cat("members ", name(member), " . ", member & kNumber, " : ", slot.address.to_string(), " . ",
+                       slot.port, slot.local ? " (local)\n" : "\n");
+    }
   }
 }
 
-std::string plan_text(const std::vector<model::ServiceState>& services) {
+std::string plan_text(const model::NodeState& node, const std::vector<model::ServiceState>& services) {
   Claims claims;
+  Sessions sessions;
   Edits edits;
   for (const model::ServiceState& state : services) {
-    claims.upsert(state, edits, [](const FrontendKey&) { return Wanted(); });
+    sessions.upsert(state, edits.groups, {});
+    claims.upsert(state, sessions.groups_of(state.key), edits.frontends, [](const FrontendKey&) { return Wanted(); });
   }
   std::string out;
   for (net::Family family : {net::Family::V4, net::Family::V6}) {
     out += family == net::Family::V4 ? "table ip\n" : "table ip6\n";
-    for (const auto& [key, wanted] : edits) {
-      if (key.family == family && wanted) append_text(out, key, arrange({}, *wanted));
+    out += node_text(family, node);
+    std::set<net::Ip> hairpin;
+    std::set<net::Ip> cluster_ips;
+    const auto note_local = [&](const std::vector<Slot>& slots) {
+      for (const Slot& slot : slots) {
+        if (slot.local) hairpin.insert(slot.address);
+      }
+    };
+    for (const auto& [key, wanted] : edits.frontends) {
+      if (key.family != family || !wanted) continue;
+      append_text(out, key, arrange({}, *wanted));
+      for (const auto& endpoints : wanted->endpoints) note_local(endpoints);
+      if (wanted->cluster_ip) cluster_ips.insert(key.address);
     }
+    for (const auto& [key, wanted] : edits.groups) {
+      if (key.family != family || !wanted) continue;
+      append_text(out, arrange(key.group, {}, *wanted));
+      for (const auto& members : *wanted) note_local(members);
+    }
+    for (const net::Ip& address : hairpin) out += base::cat("hairpin ", address.to_string(), "\n");
+    for (const net::Ip& address : cluster_ips) out += base::cat("cluster_ips ", address.to_string(), "\n");
   }
   return out;
 }

@@ -16,19 +16,29 @@ Wanted wanted(std::vector<model::Endpoint> endpoints) {
 
 std::vector<std::string> targets(const Installed& installed) {
   std::vector<std::string> out;
-  for (const Slot& slot : installed.slots) out.push_back(slot.address.to_string());
+  for (const Slot& slot : installed.slots[0]) out.push_back(slot.address.to_string());
   return out;
 }
 
 TEST(Codes, NameTheirChainAndBack) {
-  EXPECT_EQ(chain_of(3), "n3");
-  EXPECT_EQ(chain_of(3 | kMasquerade), "m3");
-  EXPECT_EQ(chain_of(12 | kNodePort), "p12");
-  EXPECT_EQ(chain_of(12 | kNodePort | kMasquerade), "q12");
-  EXPECT_EQ(code_of_chain("q12"), 12 | kNodePort | kMasquerade);
-  EXPECT_EQ(code_of_chain("n0"), std::nullopt);
-  EXPECT_EQ(code_of_chain("n03"), std::nullopt);
-  EXPECT_EQ(code_of_chain("nat_output"), std::nullopt);
+  const std::vector<std::pair<std::uint32_t, std::string>> all{
+      {3, "n3"},
+      {3 | kMasquerade, "n3_masq"},
+      {12 | kNodePort | kMasquerade, "n12_masq_nodeport"},
+      {1 | kOffCluster, "n1_offcluster"},
+      {2 | kNodePort | kLocal, "n2_nodeport_local"},
+      {2 | kNodePort | kShort, "n2_nodeport_short"},
+      {10800 | kSticky | kShort, "t10800_short"},
+      {7 | kPick, "c7"},
+  };
+  for (const auto& [code, chain] : all) {
+    EXPECT_EQ(chain_of(code), chain);
+    EXPECT_EQ(code_of_chain(chain), code);
+  }
+  for (const std::string alien : {"", "n", "n0", "c0", "n03", "n3_", "n3_short_local", "n3_masq_offcluster", "c3_short",
+                                  "n16777216", "nat_output", "nodeports"}) {
+    EXPECT_EQ(code_of_chain(alien), std::nullopt) << alien;
+  }
   EXPECT_FALSE(balances(kReject));
   EXPECT_FALSE(balances(kDrop));
 }
@@ -40,17 +50,35 @@ TEST(Plan, TextNamesEveryElement) {
   model::ServiceState six = service("six", {cluster_ip("fd00::10", 80)}, {});
   model::Frontend dropped = cluster_ip("10.96.0.11", 80);
   dropped.when_empty = model::WhenEmpty::Drop;
-  EXPECT_EQ(plan_text({six, dns, service("none", {dropped}, {})}),
+  model::NodeState node;
+  node.pods.sources = {prefix("10.244.0.0/16")};
+  node.node_port_addresses = {prefix("0.0.0.0/0"), prefix("fd00:172::/64")};
+  node.service_cidrs = {prefix("10.96.0.0/12")};
+  EXPECT_EQ(plan_text(node, {six, dns, service("none", {dropped}, {})}),
             "table ip\n"
+            "strangers pods of 10.244.0.0/16\n"
+            "strangers mark\n"
+            "nodeports restricted 0.0.0.0/0\n"
+            "nodeports 0.0.0.0/0\n"
+            "refused_nodeports 0.0.0.0/0\n"
+            "unallocated 10.96.0.0/12\n"
             "services 10.96.0.11 . tcp . 80 : drop\n"
             "services 10.96.0.10 . udp . 53 : goto n2\n"
             "endpoints 10.96.0.10 . udp . 53 . 0 : 10.0.0.1 . 5353 (local)\n"
             "endpoints 10.96.0.10 . udp . 53 . 1 : 10.0.0.2 . 5353\n"
-            "nodeports udp . 30053 : goto q2\n"
+            "nodeports udp . 30053 : goto n2_masq_nodeport\n"
             "endpoints udp . 30053 . 0 : 10.0.0.1 . 5353 (local)\n"
             "endpoints udp . 30053 . 1 : 10.0.0.2 . 5353\n"
+            "hairpin 10.0.0.1\n"
+            "cluster_ips 10.96.0.10\n"
+            "cluster_ips 10.96.0.11\n"
             "table ip6\n"
-            "services fd00::10 . tcp . 80 : reject\n");
+            "strangers pods not told apart\n"
+            "nodeports restricted fd00:172::/64\n"
+            "nodeports fd00:172::/64\n"
+            "refused_nodeports fd00:172::/64\n"
+            "services fd00::10 . tcp . 80 : reject\n"
+            "cluster_ips fd00::10\n");
 }
 
 TEST(Plan, AFrontendNamedTwiceByOneServiceCountsOnce) {
@@ -67,8 +95,8 @@ TEST(Arrange, ARemovedEndpointIsReplacedByTheLastOne) {
   const FrontendDelta delta = difference(before, after);
   EXPECT_EQ(delta.deleted.size(), 2U);
   EXPECT_EQ(delta.added.size(), 1U);
-  EXPECT_EQ(delta.code_deleted, 5U);
-  EXPECT_EQ(delta.code_added, 4U);
+  EXPECT_EQ(delta.code.deleted, 5U);
+  EXPECT_EQ(delta.code.added, 4U);
 }
 
 TEST(Arrange, ANewEndpointGoesToTheEnd) {
@@ -85,7 +113,7 @@ TEST(Arrange, OneOfAThousandCostsThesameAsOneOfTen) {
     changed[3] = endpoint("10.9.9.9", 8080);
     const FrontendDelta delta = difference(before, arrange(before.slots, wanted(changed)));
     EXPECT_EQ(delta.deleted.size() + delta.added.size(), 2U) << n;
-    EXPECT_FALSE(delta.code_added) << n;
+    EXPECT_FALSE(delta.code.added) << n;
   }
 }
 
@@ -93,9 +121,11 @@ TEST(Arrange, HolesStraysAndDoublesFromAnEditedKernelAreRepaired) {
   const Slot one{ip("10.0.0.1"), 8080};
   const Slot two{ip("10.0.0.2"), 8080};
   const Slot alien{ip("192.0.2.1"), 1};
-  const Installed have{.code = 3, .slots = {two, {}, two, alien, one}};
+  Installed have;
+  have.code = 3;
+  have.slots[0] = {two, {}, two, alien, one};
   const Installed after = arrange(have.slots, wanted(endpoints(2)));
-  EXPECT_EQ(after.slots, (std::vector<Slot>{two, one}));
+  EXPECT_EQ(after.slots[0], (std::vector<Slot>{two, one}));
   EXPECT_EQ(difference(have, after).deleted.size(), 3U);
 }
 
@@ -109,8 +139,8 @@ TEST(Claims, TheSmallestServiceKeyOwnsAContestedFrontend) {
   const FrontendKey key = frontends_of(a).at(0).first;
   for (const auto& order : {std::vector{a, b}, std::vector{b, a}}) {
     Claims claims;
-    Edits edits;
-    for (const auto& state : order) claims.upsert(state, edits, nothing);
+    FrontendEdits edits;
+    for (const auto& state : order) claims.upsert(state, {}, edits, nothing);
     EXPECT_EQ(*claims.owner(key), a.key);
     EXPECT_EQ(edits.at(key), frontends_of(a).at(0).second);
     EXPECT_EQ(claims.conflicts(), (std::vector<Conflict>{{.loser = b.key, .owner = a.key, .frontend = key}}));
@@ -130,10 +160,10 @@ TEST(Claims, AnOwnerThatLosesItsFrontendGetsItBackWithTheEndpointsItHad) {
   const auto b = service("b", {cluster_ip("10.96.0.1", 80)}, endpoints(2));
   const auto [key, before] = frontends_of(b).at(0);
   Claims claims;
-  Edits edits;
-  claims.upsert(b, edits, nothing);
+  FrontendEdits edits;
+  claims.upsert(b, {}, edits, nothing);
   edits.clear();  // written
-  claims.upsert(a, edits, [&, want = before](const FrontendKey&) { return want; });
+  claims.upsert(a, {}, edits, [&, want = before](const FrontendKey&) { return want; });
   claims.erase(a.key, edits);
   EXPECT_EQ(edits.at(key), before);
 }
@@ -141,14 +171,14 @@ TEST(Claims, AnOwnerThatLosesItsFrontendGetsItBackWithTheEndpointsItHad) {
 TEST(Claims, AServiceWithoutFrontendsReleasesWhatItHad) {
   const auto a = service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(1));
   Claims claims;
-  Edits edits;
-  claims.upsert(a, edits, nothing);
-  claims.upsert(service("a", {cluster_ip("10.96.0.2", 80)}, {}), edits, nothing);
+  FrontendEdits edits;
+  claims.upsert(a, {}, edits, nothing);
+  claims.upsert(service("a", {cluster_ip("10.96.0.2", 80)}, {}), {}, edits, nothing);
   EXPECT_EQ(edits.size(), 2U);
   EXPECT_EQ(edits.at(frontends_of(a).at(0).first), std::nullopt);
   model::ServiceState empty;
   empty.key = a.key;
-  claims.upsert(empty, edits, nothing);
+  claims.upsert(empty, {}, edits, nothing);
   EXPECT_EQ(std::count_if(edits.begin(), edits.end(), [](const auto& e) { return e.second.has_value(); }), 0);
 }
 

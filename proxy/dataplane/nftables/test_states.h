@@ -11,6 +11,8 @@ namespace fairlead::proxy::dataplane::nftables::test {
 
 inline net::Ip ip(std::string_view text) { return net::Ip::parse(text).value(); }
 
+inline net::Prefix prefix(std::string_view text) { return net::Prefix::parse(text).value(); }
+
 inline model::Frontend cluster_ip(std::string_view address, std::uint16_t port) {
   return {.kind = model::FrontendKind::ClusterIp, .address = ip(address), .port = port};
 }

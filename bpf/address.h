@@ -7,6 +7,9 @@
 
 #include "bpf/maps.h"
 
+#define AF_INET	 2
+#define AF_INET6 10
+
 static __always_inline struct addr16 from_v4(__be32 v4)
 {
 	struct addr16 addr = {{0, 0, bpf_htonl(0xffff), v4}};
@@ -28,6 +31,14 @@ static __always_inline int same_addr(const struct addr16 *a, const struct addr16
 static __always_inline int is_zero_addr(const struct addr16 *addr)
 {
 	return (addr->words[0] | addr->words[1] | addr->words[2] | addr->words[3]) == 0;
+}
+
+/* 127.0.0.0/8 and ::1. */
+static __always_inline int is_loopback(const struct addr16 *addr)
+{
+	if (is_v4(addr))
+		return bpf_ntohl(addr->words[3]) >> 24 == 127;
+	return (addr->words[0] | addr->words[1] | addr->words[2]) == 0 && addr->words[3] == bpf_htonl(1);
 }
 
 #endif

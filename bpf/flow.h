@@ -15,11 +15,6 @@ enum {
 	TCP_LISTEN_STATE = 10,
 };
 
-static __always_inline __u32 now_seconds(void)
-{
-	return (__u32)(bpf_ktime_get_coarse_ns() / 1000000000ULL);
-}
-
 static __always_inline int idle(const struct flow *row, __u32 limit)
 {
 	return (__s32)(now_seconds() - row->seen) > (__s32)limit;
@@ -162,8 +157,8 @@ static __always_inline void masquerade_address(const struct packet *p, struct ad
 		*out = config->masquerade_v6;
 }
 
-/* Both rows of a new flow to `s`; `row` is room to make them in, `reply` becomes the key of the second. A packet of
- * the same flow on another CPU may have been faster: then its choice holds. Negative: no room.
+/* Both rows of a new flow to `s`, marked with `flags`; `row` is room to make them in, `reply` becomes the key of the
+ * second. A packet of the same flow on another CPU may have been faster: then its choice holds. Negative: no room.
  */
 static __always_inline int begin_flow(struct __sk_buff *skb, const struct packet *p, const struct selection *s,
 				      int masquerade, struct flow *row, struct flow_key *reply)
@@ -186,6 +181,7 @@ static __always_inline int begin_flow(struct __sk_buff *skb, const struct packet
 	if (claim_reply(skb, p, row, reply, masquerade))
 		return -1;
 	make_row(row, reply, FLOW_FORWARD);
+	row->flags = s->peer_lost ? FLOW_OF_SOCKET : 0;
 	if (bpf_map_update_elem(&flows, &p->key, row, BPF_NOEXIST) == 0) {
 		count(COUNT_FLOW_CREATED);
 		return 0;

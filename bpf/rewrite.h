@@ -10,9 +10,6 @@
 #include "bpf/map_defs.h"
 #include "bpf/packet.h"
 
-#define AF_INET	 2
-#define AF_INET6 10
-
 enum {
 	V4_CHECKSUM = L3 + 10,
 	V4_TTL = L3 + 8,

@@ -28,6 +28,7 @@ struct workspace {
 	struct flow_key to;
 	struct flow row;
 	struct bpf_fib_lookup fib;
+	struct selection selection;
 };
 
 struct {
@@ -36,6 +37,76 @@ struct {
 	__type(key, __u32);
 	__type(value, struct workspace);
 } workspaces SEC(".maps");
+
+/* Pods first: an address of the node may lie in their network. */
+static __always_inline int origin_of(struct __sk_buff *skb, const struct addr16 *source, int egress)
+{
+	struct network_key key = {.prefixlen = 128, .addr = *source};
+	__u32 ifindex = skb->ifindex;
+	const __u32 *network;
+
+	if (egress)
+		return ORIGIN_NODE;
+	if (bpf_map_lookup_elem(&pod_interfaces, &ifindex))
+		return ORIGIN_POD;
+	network = bpf_map_lookup_elem(&networks, &key);
+	if (network && *network & NETWORK_PODS)
+		return ORIGIN_POD;
+	return bpf_map_lookup_elem(&node_addresses, source) ? ORIGIN_NODE : ORIGIN_STRANGER;
+}
+
+static __always_inline int select_for_packet(struct __sk_buff *skb, const struct packet *p, struct selection *s,
+					     int egress)
+{
+	int verdict = select_endpoint(s);
+
+	if (verdict != ASK_CLIENT)
+		return verdict;
+	s->origin = origin_of(skb, &p->key.src, egress);
+	s->source = s->client = p->key.src;
+	s->client_kind = CLIENT_ADDRESS;
+	return select_endpoint(s);
+}
+
+/* A datagram to an endpoint itself, from a socket that was connected to a service. When the service has lost the
+ * endpoint this is a flow to another one, which answers in the name of the lost one: the socket goes on as before.
+ * The socket is known until the stack of the next namespace takes the packet (linux v6.1 net/ipv4/ip_input.c
+ * ip_rcv_core), so also to the program on the other end of a pod's veth.
+ */
+static __always_inline int follow_peer(struct __sk_buff *skb, const struct packet *p, struct selection *s, int egress)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct sock_peer *peer;
+	int verdict;
+
+	if (!sk)
+		return NO_SERVICE;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return NO_SERVICE;
+	peer = bpf_sk_storage_get(&sock_peers, sk, 0, 0);
+	if (!peer || peer->frontend_port == 0 || peer->endpoint_port != p->key.dport ||
+	    !same_addr(&peer->endpoint, &p->key.dst))
+		return NO_SERVICE;
+	s->sticky = *peer;
+	s->key.addr = peer->frontend;
+	s->key.port = peer->frontend_port;
+	s->own_loopback = egress && is_loopback(&peer->frontend);
+	verdict = select_for_packet(skb, p, s, egress);
+	if (verdict == NO_SERVICE)
+		return REJECT;
+	if (verdict != TRANSLATE)
+		return verdict;
+	if (s->endpoint.port == p->key.dport && same_addr(&s->endpoint.addr, &p->key.dst)) {
+		peer->slot = s->slot;
+		peer->generation = s->extent.generation;
+		return NO_SERVICE;
+	}
+	count(COUNT_UDP_MOVED);
+	s->flags = 0; /* as at the socket hooks: nothing is masqueraded */
+	s->peer_lost = 1;
+	return TRANSLATE;
+}
 
 /* No service. Yet the reply would have the tuple of a flow we translate, when a client that reached an endpoint through
  * a service now comes to it directly from the same port, or a process of the node has the port of a masqueraded
@@ -54,48 +125,81 @@ static __always_inline int avoid_clash(struct workspace *w, struct selection *s)
 		forget_flow(&w->to, holder, &w->other);
 		return NO_SERVICE;
 	}
-	s->row.flags = 0;
+	s->flags = 0;
 	s->endpoint.addr = p->key.dst;
 	s->endpoint.port = p->key.dport;
 	return TRANSLATE;
 }
 
-/* TRANSLATE: w->other is the key of the reply's row. A function of its own for the sake of the stack. */
-static __noinline int new_flow(struct __sk_buff *skb, struct workspace *w, int egress)
+/* docs/adr/0007: where ClusterIPs come from, an address without a service is nobody's. */
+static __always_inline int drop_unallocated(const struct packet *p)
+{
+	struct network_key key = {.prefixlen = 128, .addr = p->key.dst};
+	const __u32 *network = bpf_map_lookup_elem(&networks, &key);
+
+	if (!network || !(*network & NETWORK_SERVICES) || bpf_map_lookup_elem(&node_addresses, &p->key.dst))
+		return NO_SERVICE;
+	return UNALLOCATED;
+}
+
+/* TRANSLATE: w->selection has the endpoint. Each step is a function of its own for the sake of the stack. */
+static __noinline int choose(struct __sk_buff *skb, struct workspace *w, int egress)
 {
 	const struct packet *p = &w->packet;
-	struct selection s = {};
-	int verdict, masquerade;
+	struct selection *s = &w->selection;
+	int verdict;
 
 	/* A TCP packet in mid-flow without a flow belongs to somebody else: a socket of the node, or connection
 	 * tracking that was there before us.
 	 */
 	if (p->key.proto == IPPROTO_TCP && !p->syn)
 		return NO_SERVICE;
-	s.key.addr = p->key.dst;
-	s.key.port = p->key.dport;
-	s.key.proto = p->key.proto;
-	verdict = select_endpoint(&s);
+	__builtin_memset(s, 0, sizeof(*s));
+	s->key.addr = p->key.dst;
+	s->key.port = p->key.dport;
+	s->key.proto = p->key.proto;
+	verdict = select_for_packet(skb, p, s, egress);
+	if (verdict == NO_SERVICE && p->key.proto == IPPROTO_UDP)
+		verdict = follow_peer(skb, p, s, egress);
 	if (verdict == NO_SERVICE)
-		verdict = avoid_clash(w, &s);
-	if (verdict != TRANSLATE)
-		return verdict;
-	if (p->key.proto == IPPROTO_SCTP && s.endpoint.port != p->key.dport) {
+		verdict = avoid_clash(w, s);
+	return verdict == NO_SERVICE ? drop_unallocated(p) : verdict;
+}
+
+/* An endpoint in the node's own namespace must see the client: a packet from outside with the node's source address
+ * would be a martian there.
+ */
+static __always_inline int is_masqueraded(struct __sk_buff *skb, const struct packet *p, const struct selection *s,
+					  int egress)
+{
+	int wanted = s->flags & FRONTEND_MASQUERADE || same_addr(&s->endpoint.addr, &p->key.src);
+
+	if (egress)
+		return 0;
+	if (!wanted && s->flags & FRONTEND_MASQUERADE_OFF_CLUSTER)
+		wanted = origin_of(skb, &p->key.src, egress) != ORIGIN_POD;
+	return wanted && !bpf_map_lookup_elem(&node_addresses, &s->endpoint.addr);
+}
+
+/* TRANSLATE: w->other is the key of the reply's row. */
+static __noinline int open_flow(struct __sk_buff *skb, struct workspace *w, int egress)
+{
+	const struct packet *p = &w->packet;
+	const struct selection *s = &w->selection;
+
+	if (p->key.proto == IPPROTO_SCTP && s->endpoint.port != p->key.dport) {
 		count(COUNT_SCTP_PORT);
 		return GIVE_UP;
 	}
-	/* An endpoint in the node's own namespace must see the client: a packet from outside with the node's source
-	 * address would be a martian there.
-	 */
-	masquerade = !egress && (s.row.flags & FRONTEND_MASQUERADE || same_addr(&s.endpoint.addr, &p->key.src)) &&
-		     !bpf_map_lookup_elem(&node_addresses, &s.endpoint.addr);
-	return begin_flow(skb, p, &s, masquerade, &w->row, &w->other) ? GIVE_UP : TRANSLATE;
+	return begin_flow(skb, p, s, is_masqueraded(skb, p, s, egress), &w->row, &w->other) ? GIVE_UP : TRANSLATE;
 }
 
 static __always_inline int refuse_packet(struct __sk_buff *skb, struct packet *p, int egress, int verdict)
 {
 	if (verdict != REJECT) {
-		count(COUNT_PACKET_DROPPED);
+		count(verdict == DENIED	       ? COUNT_SOURCE_DENIED
+		      : verdict == UNALLOCATED ? COUNT_UNALLOCATED
+					       : COUNT_PACKET_DROPPED);
 		return TC_ACT_SHOT;
 	}
 	count(COUNT_PACKET_REJECTED);
@@ -167,7 +271,9 @@ static __always_inline int handle(struct __sk_buff *skb, int egress)
 		w->other = row->other;
 		touch(p, row);
 	} else {
-		verdict = new_flow(skb, w, egress);
+		verdict = choose(skb, w, egress);
+		if (verdict == TRANSLATE)
+			verdict = open_flow(skb, w, egress);
 		if (verdict == NO_SERVICE && p->fragment)
 			forget_fragment(p);
 		if (verdict == NO_SERVICE)

@@ -81,7 +81,7 @@ TEST_F(Attachment, AQdiscThatOthersHaveComeToUseStaysWithTheirFilters) {
   open_clsact();
   expect_ok(dataplane_->replace({}, services_));
   world_.shell(Place::Node, base::cat("tc filter add dev pod1 egress pref 7 bpf direct-action object-pinned ",
-                                      world_.options().bpf_root, "/t/v1/programs/tc_egress"));
+                                      world_.options().bpf_root, "/t/v2/programs/tc_egress"));
   ASSERT_TRUE(dataplane_->remove());
   EXPECT_EQ(qdiscs(), "qdisc clsact ffff: dev pod1 parent ffff:fff1 \n");
   EXPECT_NE(filters("pod1").find(" pref 7 "), std::string::npos) << filters("pod1");

@@ -71,7 +71,7 @@ class Concurrency : public ::testing::Test {
   }
   void TearDown() override { EXPECT_TRUE(dataplane_->remove()); }
   base::Fd program(const std::string& name) const {
-    return base::Fd(::bpf_obj_get((world_.options().bpf_root + "/t/v1/programs/" + name).c_str()));
+    return base::Fd(::bpf_obj_get((world_.options().bpf_root + "/t/v2/programs/" + name).c_str()));
   }
 
   World world_;

@@ -6,7 +6,9 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "proxy/dataplane/ebpf/maps.h"
@@ -19,15 +21,17 @@ struct FakeKernel {
   explicit FakeKernel(std::uint32_t capacity) : slots(capacity) {}
   std::map<bpf::frontend_key, bpf::frontend> frontends;
   std::vector<bpf::slot> slots;
+  std::set<std::pair<bpf::frontend_key, net::Prefix>> sources;
 };
 
-// All a reader could be told to use through `row`; nothing when the record and its slots do not fit together.
-inline std::optional<Pool> read_pool(const FakeKernel& kernel, const bpf::frontend& row) {
+// All a reader could be told to use through `extent`; nothing when the record and its slots do not fit together.
+inline std::optional<Pool> read_pool(const FakeKernel& kernel, const bpf::extent& extent) {
   Pool pool;
-  for (std::uint32_t i = row.base; i < row.base + row.count; ++i) {
-    if (i >= kernel.slots.size() || kernel.slots[i].generation != row.generation) return std::nullopt;
+  for (std::uint32_t i = extent.base; i < extent.base + extent.count + extent.kept; ++i) {
+    if (i >= kernel.slots.size() || kernel.slots[i].generation != extent.generation) return std::nullopt;
     pool.push_back({kernel.slots[i].addr, kernel.slots[i].port, kernel.slots[i].flags});
   }
+  if (count_new(pool) != extent.count) return std::nullopt;
   return pool;
 }
 
@@ -53,6 +57,12 @@ class FakeMaps final : public Maps {
     return rows;
   }
 
+  Result<std::vector<SourceRow>> read_sources() override {
+    std::vector<SourceRow> rows;
+    for (const auto& [frontend, source] : kernel_.sources) rows.push_back({frontend, source});
+    return rows;
+  }
+
   Status read_slots(const std::function<void(std::span<const bpf::slot>)>& visit) override {
     visit(kernel_.slots);
     return {};
@@ -68,6 +78,14 @@ class FakeMaps final : public Maps {
 
   Written delete_frontends(std::span<const bpf::frontend_key> keys) override {
     return each(keys.size(), [&](std::size_t i) { kernel_.frontends.erase(keys[i]); });
+  }
+
+  Written write_sources(std::span<const SourceRow> rows) override {
+    return each(rows.size(), [&](std::size_t i) { kernel_.sources.emplace(rows[i].frontend, rows[i].source); });
+  }
+
+  Written delete_sources(std::span<const SourceRow> rows) override {
+    return each(rows.size(), [&](std::size_t i) { kernel_.sources.erase({rows[i].frontend, rows[i].source}); });
   }
 
   Status wait_for_readers() override {

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <iterator>
 
 #include "base/strings.h"
@@ -61,6 +62,27 @@ bpf::build build_of_this_binary() {
     for (auto& hash : build.hash) hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
   }
   return build;
+}
+
+// Room for the key of any map, of any layout.
+using MapKey = std::array<unsigned char, 256>;
+
+// Deletes the rows of a pinned map whose keys are `wanted`; a map that is not there has none.
+void empty_map(const std::string& pin, bool (*wanted)(const MapKey&)) {
+  const base::Fd map(::bpf_obj_get(pin.c_str()));
+  bpf_map_info info{};
+  std::uint32_t size = sizeof info;
+  MapKey key{};
+  if (!map || ::bpf_obj_get_info_by_fd(map.get(), &info, &size) != 0 || info.key_size > key.size()) return;
+  std::vector<MapKey> keys;
+  for (const MapKey* previous = nullptr; ::bpf_map_get_next_key(map.get(), previous, key.data()) == 0;) {
+    if (keys.size() == info.max_entries) break;  // somebody else is writing
+    keys.push_back(key);
+    previous = &key;
+  }
+  for (const MapKey& row : keys) {
+    if (wanted(row)) ::bpf_map_delete_elem(map.get(), row.data());
+  }
 }
 
 }  // namespace
@@ -278,18 +300,17 @@ void Install::forget_links(const std::vector<net::Link>& links, Report& report) 
 }
 
 // New flows pass us by from here on, while those that have just begun find every hook for a moment longer: a dataplane
-// that is there to follow takes over without cutting handshakes in two.
+// that is there to follow takes over without cutting handshakes in two. What drops or refuses strangers goes first.
 void Install::let_go() const {
   for (const std::string& name : list_dir(root_)) {
-    const base::Fd map(::bpf_obj_get(base::cat(root_, "/", name, "/frontends").c_str()));
-    bpf_map_info info{};
-    std::uint32_t size = sizeof info;
-    std::array<unsigned char, 256> key{};
-    if (!map || ::bpf_obj_get_info_by_fd(map.get(), &info, &size) != 0 || info.key_size > key.size()) continue;
-    for (std::uint32_t left = info.max_entries; left > 0; --left) {
-      if (::bpf_map_get_next_key(map.get(), nullptr, key.data()) != 0) break;
-      ::bpf_map_delete_elem(map.get(), key.data());
-    }
+    const std::string maps = base::cat(root_, "/", name, "/");
+    empty_map(maps + "networks", [](const MapKey&) { return true; });
+    empty_map(maps + "frontends", [](const MapKey& key) {
+      bpf::frontend_key frontend{};
+      std::memcpy(&frontend, key.data(), sizeof frontend);
+      return frontend.port == 0 && frontend.proto == 0;
+    });
+    empty_map(maps + "frontends", [](const MapKey&) { return true; });
   }
   ::poll(nullptr, 0, kHandshakeMs);
 }

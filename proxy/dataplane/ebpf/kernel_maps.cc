@@ -34,6 +34,12 @@ Written run_batch(std::size_t size, const char* what, Call call) {
   return written;
 }
 
+bpf::source_key to_key(const SourceRow& row) {
+  return {.prefixlen = bpf::SOURCE_PREFIX + mapped_length(row.source),
+          .frontend = row.frontend,
+          .source = to_addr16(row.source.address)};
+}
+
 }  // namespace
 
 Result<std::vector<FrontendRow>> KernelMaps::read_frontends() {
@@ -55,6 +61,22 @@ Result<std::vector<FrontendRow>> KernelMaps::read_frontends() {
     for (std::uint32_t i = 0; i < count; ++i) rows.push_back({keys[i], values[i]});
     if (rc == -ENOENT) return rows;
     first = false;
+  }
+}
+
+// A trie hands out no batches before Linux 5.13, and its rows are few.
+Result<std::vector<SourceRow>> KernelMaps::read_sources() {
+  std::vector<SourceRow> rows;
+  bpf::source_key key{};
+  const bpf::source_key* previous = nullptr;
+  for (;;) {
+    const int rc = ::bpf_map_get_next_key(sources_, previous, &key);
+    if (rc == -ENOENT) return rows;
+    if (rc < 0) return Error::from_errno("look up sources", -rc);
+    if (key.prefixlen >= bpf::SOURCE_PREFIX) {
+      rows.push_back({key.frontend, to_prefix(key.source, key.prefixlen - bpf::SOURCE_PREFIX)});
+    }
+    previous = &key;
   }
 }
 
@@ -93,6 +115,33 @@ Written KernelMaps::delete_frontends(std::span<const bpf::frontend_key> keys) {
   for (const bpf::frontend_key& key : keys) {
     if (const int rc = ::bpf_map_delete_elem(frontends_, &key); rc < 0 && rc != -ENOENT) {
       written.error = Error::from_errno("delete frontend", -rc);
+      return written;
+    }
+    ++written.count;
+  }
+  return written;
+}
+
+Written KernelMaps::write_sources(std::span<const SourceRow> rows) {
+  Written written;
+  const std::uint32_t nothing = 0;
+  for (const SourceRow& row : rows) {
+    const bpf::source_key key = to_key(row);
+    if (const int rc = ::bpf_map_update_elem(sources_, &key, &nothing, BPF_ANY); rc < 0) {
+      written.error = Error::from_errno("update source", -rc);
+      return written;
+    }
+    ++written.count;
+  }
+  return written;
+}
+
+Written KernelMaps::delete_sources(std::span<const SourceRow> rows) {
+  Written written;
+  for (const SourceRow& row : rows) {
+    const bpf::source_key key = to_key(row);
+    if (const int rc = ::bpf_map_delete_elem(sources_, &key); rc < 0 && rc != -ENOENT) {
+      written.error = Error::from_errno("delete source", -rc);
       return written;
     }
     ++written.count;

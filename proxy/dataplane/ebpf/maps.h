@@ -26,6 +26,12 @@ struct FrontendRow {
   bpf::frontend value;
 };
 
+// One range of sources that a restricted frontend is for.
+struct SourceRow {
+  bpf::frontend_key frontend;
+  net::Prefix source;
+};
+
 class Maps {
  public:
   virtual ~Maps() = default;
@@ -33,6 +39,7 @@ class Maps {
   virtual std::uint32_t slot_capacity() const = 0;
   virtual Result<std::vector<FrontendRow>> read_frontends() = 0;
   // Shows all slots; the span is valid during the call only.
+  virtual Result<std::vector<SourceRow>> read_sources() = 0;
   virtual Status read_slots(const std::function<void(std::span<const bpf::slot>)>& visit) = 0;
 
   // REQUIRES indexes and slots of equal length.
@@ -40,6 +47,9 @@ class Maps {
   // Each element switches one frontend atomically. The key is value.key.
   virtual Written write_frontends(std::span<const bpf::frontend> rows) = 0;
   virtual Written delete_frontends(std::span<const bpf::frontend_key> keys) = 0;
+
+  virtual Written write_sources(std::span<const SourceRow> rows) = 0;
+  virtual Written delete_sources(std::span<const SourceRow> rows) = 0;
 
   // Returns when every BPF program that ran at the time of the call has ended.
   virtual Status wait_for_readers() = 0;

@@ -1,13 +1,13 @@
 #include "proxy/dataplane/ebpf/node.h"
 
 #include <bpf/bpf.h>
+#include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <map>
 
 #include "base/delta.h"
-#include "proxy/dataplane/ebpf/layout.h"
+#include "base/fd.h"
 
 namespace fairlead::proxy::dataplane::ebpf {
 namespace {
@@ -41,50 +41,40 @@ void sync_map(int fd, const std::map<Key, Value>& want, const char* name, Report
   if (error != 0) report.failures.push_back({{}, Error::from_errno("write", error), name});
 }
 
-net::Ip choose(const net::Links& links, net::Family family) {
+std::uint64_t own_netns_cookie() {
+  constexpr int kSoNetnsCookie = 71;  // linux v5.14 include/uapi/asm-generic/socket.h
+  const base::Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  return fd && ::getsockopt(fd.get(), SOL_SOCKET, kSoNetnsCookie, &cookie, &size) == 0 ? cookie : 0;
+}
+
+std::optional<net::Ip> source_or_nothing(net::Family family) {
   const Result<std::optional<net::Ip>> source = net::default_source(family);
-  return masquerade_address(links, family, source ? *source : std::nullopt);
+  return source ? *source : std::nullopt;
 }
 
 }  // namespace
 
-std::vector<net::Link> attachable(const net::Links& links) {
-  std::vector<net::Link> out;
-  for (const net::Link& link : links.links) {
-    if (link.loopback || !link.ethernet || link.master_kind == "bond" || link.master_kind == "team") continue;
-    out.push_back(link);
-  }
-  return out;
+NodeFacts read_node_facts() {
+  return {.default_source_v4 = source_or_nothing(net::Family::V4),
+          .default_source_v6 = source_or_nothing(net::Family::V6),
+          .netns_cookie = own_netns_cookie()};
 }
 
-net::Ip masquerade_address(const net::Links& links, net::Family family, const std::optional<net::Ip>& default_source) {
-  const auto fits = [&](const net::LocalAddress& a) {
-    return a.global && a.address.family() == family && !a.address.is_loopback();
-  };
-  const auto preferred = std::find_if(links.addresses.begin(), links.addresses.end(), [&](const net::LocalAddress& a) {
-    return fits(a) && default_source && a.address == *default_source;
-  });
-  if (preferred != links.addresses.end()) return preferred->address;
-  const auto any = std::find_if(links.addresses.begin(), links.addresses.end(), fits);
-  return any != links.addresses.end() ? any->address : net::Ip();
+NodeRows read_node(const NodeMaps& maps) {
+  NodeRows rows;
+  rows.pod_interfaces = read_map<std::uint32_t, std::uint32_t>(maps.pod_interfaces);
+  rows.networks = read_map<bpf::network_key, std::uint32_t>(maps.networks);
+  return rows;
 }
 
-void write_node(const net::Links& links, const NodeMaps& maps, Report& report) {
-  std::map<bpf::addr16, std::uint32_t> addresses;
-  for (const net::LocalAddress& a : links.addresses) {
-    if (!a.address.is_loopback()) addresses.emplace(to_addr16(a.address), a.link);
-  }
-  sync_map(maps.addresses, addresses, "map node_addresses", report);
-
-  std::map<std::uint32_t, std::uint32_t> ports;
-  for (const net::Link& link : links.links) {
-    if (link.master_kind == "bridge") ports.emplace(link.index, link.master);
-  }
-  sync_map(maps.bridge_ports, ports, "map bridge_ports", report);
-
-  const std::map<std::uint32_t, bpf::node_config> config{
-      {0U, {to_addr16(choose(links, net::Family::V4)), to_addr16(choose(links, net::Family::V6))}}};
-  sync_map(maps.config, config, "map node_config", report);
+void write_node(const NodeRows& want, const NodeMaps& maps, Report& report) {
+  sync_map(maps.addresses, want.addresses, "map node_addresses", report);
+  sync_map(maps.bridge_ports, want.bridge_ports, "map bridge_ports", report);
+  sync_map(maps.pod_interfaces, want.pod_interfaces, "map pod_interfaces", report);
+  sync_map(maps.networks, want.networks, "map networks", report);
+  sync_map(maps.config, std::map<std::uint32_t, bpf::node_config>{{0U, want.config}}, "map node_config", report);
 }
 
 }  // namespace fairlead::proxy::dataplane::ebpf

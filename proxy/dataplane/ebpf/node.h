@@ -1,28 +1,23 @@
-// node: what the programs must know of the node itself: its addresses, its bridge ports, the address it masquerades
-// with. Compared with the maps each time, so that equal state writes nothing.
+// node: the rows of node_plan.h in the kernel. Compared with the maps each time, so that equal state writes nothing.
 #pragma once
 
-#include <vector>
-
-#include "net/links.h"
 #include "proxy/dataplane/dataplane.h"
+#include "proxy/dataplane/ebpf/node_plan.h"
 
 namespace fairlead::proxy::dataplane::ebpf {
 
-// Interfaces that get the tc programs: those with Ethernet frames, save loopback, and save ports of a bond or team,
-// whose packets are seen on the master.
-std::vector<net::Link> attachable(const net::Links& links);
-
-// The address of `family` to masquerade with: the one the default route uses, else the first global one of any
-// interface; "::" when there is none.
-net::Ip masquerade_address(const net::Links& links, net::Family family, const std::optional<net::Ip>& default_source);
+NodeFacts read_node_facts();  // of the calling thread's network namespace
 
 struct NodeMaps {  // descriptors
   int addresses = -1;
   int bridge_ports = -1;
+  int pod_interfaces = -1;
+  int networks = -1;
   int config = -1;
 };
+// What `between` minds: pod interfaces and networks.
+NodeRows read_node(const NodeMaps& maps);
 // What cannot be written is a failure of that map ("map node_addresses"), not of the services.
-void write_node(const net::Links& links, const NodeMaps& maps, Report& report);
+void write_node(const NodeRows& want, const NodeMaps& maps, Report& report);
 
 }  // namespace fairlead::proxy::dataplane::ebpf

@@ -42,7 +42,7 @@ class Packets : public ::testing::TestWithParam<Case> {
   void TearDown() override {
     if (HasFailure()) {
       std::cerr << world_.shell(Place::Node, cat("bpftool map dump pinned ", world_.options().bpf_root,
-                                                 "/t/v1/counters | grep -B1 -A3 'value.*[1-9]' | head -60"));
+                                                 "/t/v2/counters | grep -B1 -A3 'value.*[1-9]' | head -60"));
     }
     if (dataplane_) {
       EXPECT_TRUE(dataplane_->remove());
@@ -123,14 +123,20 @@ TEST_P(Packets, WithoutEndpointsTheClientIsRefusedAtOnce) {
   EXPECT_EQ(from(Place::Node, vip(), 80), refused);
 }
 
-TEST_P(Packets, AFlowKeepsItsEndpointWhenTheServiceChanges) {
+TEST_P(Packets, AFlowStaysWithAnEndpointThatServesAndIsCutWhenItDoesNot) {
   if (!GetParam().udp) return;  // one exchange is one connection: see the next test
-  replace({web().node_port(30080).masquerade().endpoint(at(Place::Pod1), 8080)});
+  const auto dns = [&](Place place) { return web().node_port(30080).masquerade().endpoint(at(place), 8080); };
+  replace({dns(Place::Pod1)});
   const std::string one = cat("one ", seen(Place::Node), peer(at(Place::Node), 30080));
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080, 5555), one);
-  replace({web().node_port(30080).masquerade().endpoint(at(Place::Pod2), 8080)});
+  replace({dns(Place::Pod2).draining(at(Place::Pod1), 8080)});
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080, 5555), one);
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080, 5556).substr(0, 3), "two");
+  expect_ok(dataplane_->apply({.upserted = {dns(Place::Pod2)}, .deleted = {}}));
+  EXPECT_EQ(from(Place::Client, at(Place::Node), 30080, 5555).substr(0, 3), "two");
+  EXPECT_EQ(from(Place::Client, at(Place::Node), 30080, 5556).substr(0, 3), "two");
+  expect_ok(dataplane_->apply({.upserted = {web().node_port(30080)}, .deleted = {}}));
+  EXPECT_EQ(from(Place::Client, at(Place::Node), 30080, 5555), "error: receive: Connection refused");
 }
 
 TEST_P(Packets, ASynOnAFinishedConnectionIsANewFlow) {
@@ -185,7 +191,7 @@ TEST_P(Packets, AnotherBuildIsSwappedInUnderTheLinks) {
   replace(services);
   const std::string answer = from(Place::Client, at(Place::Node), 30080);
   world_.shell(Place::Node, cat("bpftool map update pinned ", world_.options().bpf_root,
-                                "/t/v1/build key 0 0 0 0 value 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"));
+                                "/t/v2/build key 0 0 0 0 value 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"));
   reopen();
   const Report report = dataplane_->replace({}, services);
   expect_ok(report);

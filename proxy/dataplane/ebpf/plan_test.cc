@@ -19,10 +19,12 @@ std::vector<std::string> keys(const std::vector<Claim>& claims) {
 TEST(Plan, EachFrontendIsARowAndFrontendsOfOnePoolShareIt) {
   const std::vector<Claim> claims =
       plan(service("web").cluster_ip("10.96.0.1", 80).node_port(30080).masquerade().endpoint("10.1.0.1", 8080, true));
-  EXPECT_EQ(keys(claims), (std::vector<std::string>{"node port 30080/TCP (IPv4)", "10.96.0.1:80/TCP"}));
+  EXPECT_EQ(keys(claims),
+            (std::vector<std::string>{"node port 30080/TCP (IPv4)", "10.96.0.1, any other port", "10.96.0.1:80/TCP"}));
   EXPECT_EQ(claims[0].flags, static_cast<std::uint32_t>(bpf::FRONTEND_MASQUERADE));
-  EXPECT_EQ(claims[1].flags, 0U);
-  EXPECT_EQ(claims[0].pool, claims[1].pool);
+  EXPECT_EQ(claims[1].flags, static_cast<std::uint32_t>(bpf::FRONTEND_ADDRESS));
+  EXPECT_EQ(claims[2].flags, 0U);
+  EXPECT_EQ(claims[0].pool, claims[2].pool);
   EXPECT_EQ(*claims[0].pool, (Pool{{to_addr16(net::Ip::v4(10, 1, 0, 1)), to_be16(8080), bpf::SLOT_LOCAL}}));
 }
 
@@ -44,7 +46,69 @@ TEST(Plan, TheLocalPoolHasTheLocalEndpointsAlone) {
 }
 
 TEST(Plan, OneAddressNamedTwiceIsOneRow) {
-  EXPECT_EQ(plan(service("web").cluster_ip("10.96.0.1", 80).external_ip("10.96.0.1", 80)).size(), 1U);
+  EXPECT_EQ(plan(service("web").cluster_ip("10.96.0.1", 80).external_ip("10.96.0.1", 80)).size(), 2U)
+      << "and one for the other ports";
+}
+
+TEST(Plan, AUdpPoolEndsInWhatServesAndTakesNothingNew) {
+  const auto dns = [] {
+    return service("dns")
+        .cluster_ip("10.96.0.10", 53)
+        .endpoint("10.1.0.2", 53)
+        .draining("10.1.0.1", 53)
+        .draining("10.1.0.2", 53);
+  };
+  const std::vector<Claim> udp = plan(dns().udp());
+  EXPECT_EQ(*udp[1].pool, (Pool{{to_addr16(net::Ip::v4(10, 1, 0, 2)), to_be16(53), 0},
+                                {to_addr16(net::Ip::v4(10, 1, 0, 1)), to_be16(53), bpf::SLOT_KEPT}}));
+  EXPECT_EQ(count_new(*udp[1].pool), 1U);
+  EXPECT_EQ(plan(dns())[1].pool->size(), 1U) << "a connection of TCP needs no row to stay";
+}
+
+TEST(Plan, AllFrontendsOfAPortShareOneNameInTheAffinityMap) {
+  const std::vector<Claim> claims = plan(service("web").cluster_ip("10.96.0.1", 80).node_port(30080).affinity(60));
+  EXPECT_EQ(to_string(claims[0].affinity), "10.96.0.1:80/TCP");
+  EXPECT_EQ(to_string(claims[2].affinity), "10.96.0.1:80/TCP");
+  EXPECT_EQ(claims[0].affinity_seconds, 60U);
+}
+
+TEST(PlanText, ShowsTheRowsOfEveryMap) {
+  model::NodeState node;
+  node.pods.sources = {*net::Prefix::parse("10.1.0.0/16")};
+  node.localhost_node_ports = true;
+  node.service_cidrs = {*net::Prefix::parse("10.96.0.0/16"), *net::Prefix::parse("fd00:96::/112")};
+  const model::ServiceState web = service("web")
+                                      .cluster_ip("10.96.0.1", 80)
+                                      .masquerade_off_cluster()
+                                      .node_port(30080)
+                                      .short_circuit()
+                                      .external_ip("198.51.100.1", 80)
+                                      .masquerade()
+                                      .only_for({"192.0.2.0/24"})
+                                      .affinity(10800)
+                                      .endpoint("10.1.0.1", 8080, true)
+                                      .endpoint("10.1.0.2", 8080);
+  const model::ServiceState dns = service("dns").udp().cluster_ip("fd00:96::a", 53).draining("fd00:1::1", 53);
+  const std::string text = plan_text(node, {web, dns});
+  EXPECT_EQ(text,
+            "networks 10.1.0.0/16: pods\n"
+            "networks 10.96.0.0/16: services\n"
+            "networks fd00:96::/112: services\n"
+            "node_addresses in 0.0.0.0/0: node ports\n"
+            "node_addresses in ::/0: node ports\n"
+            "node_config: tells pods of IPv4, loopback node ports\n"
+            "frontends node port 30080/TCP (IPv4): extent 1, drop when empty, short circuit to extent 2, affinity "
+            "10800 s as 10.96.0.1:80/TCP\n"
+            "frontends 10.96.0.1, any other port: none, refuses\n"
+            "frontends 10.96.0.1:80/TCP: extent 2, masquerade off-cluster, affinity 10800 s as 10.96.0.1:80/TCP\n"
+            "frontends 198.51.100.1:80/TCP: extent 2, masquerade, restricted, affinity 10800 s as 10.96.0.1:80/TCP\n"
+            "frontends fd00:96::a, any other port: none, refuses\n"
+            "frontends [fd00:96::a]:53/UDP: extent 3\n"
+            "slots extent 1: 10.1.0.1:8080 (local)\n"
+            "slots extent 2: 10.1.0.1:8080 (local) 10.1.0.2:8080\n"
+            "slots extent 3: [fd00:1::1]:53 (kept)\n"
+            "sources 198.51.100.1:80/TCP: 192.0.2.0/24\n");
+  EXPECT_EQ(plan_text(node, {dns, web}), text) << "whatever the order";
 }
 
 TEST(Extents, TheSmallestRunThatFitsIsTaken) {

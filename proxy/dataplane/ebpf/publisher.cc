@@ -1,6 +1,7 @@
 #include "proxy/dataplane/ebpf/publisher.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/strings.h"
 
@@ -17,10 +18,27 @@ const PoolPtr& empty_pool() {
 
 bool same_pool(const PoolPtr& a, const PoolPtr& b) { return a == b || *a == *b; }
 
+constexpr std::uint8_t kUdp = static_cast<std::uint8_t>(model::Protocol::Udp);
+
+bool is_before(const Target& a, const Target& b) {
+  if (!(a.addr == b.addr)) return a.addr < b.addr;
+  return from_be16(a.port_be) < from_be16(b.port_be);
+}
+
+bool has_endpoint(const Pool& pool, const Target& target) {
+  const auto kept = pool.begin() + count_new(pool);
+  return std::binary_search(pool.begin(), kept, target, is_before) ||
+         std::binary_search(kept, pool.end(), target, is_before);
+}
+
+bool is_empty(const bpf::extent& extent) { return extent == bpf::extent{}; }
+std::uint32_t size_of(const bpf::extent& extent) { return extent.count + extent.kept; }
+
 }  // namespace
 
 Report Publisher::replace(const std::vector<model::ServiceState>& services) {
   Report report;
+  for (const auto& [key, claims] : services_) note_udp(claims);
   services_.clear();
   contested_.clear();
   if (const Status adopted = adopt(); !adopted) {
@@ -29,8 +47,10 @@ Report Publisher::replace(const std::vector<model::ServiceState>& services) {
   }
   std::set<bpf::frontend_key> dirty;
   for (const auto& [key, entry] : entries_) dirty.insert(dirty.end(), key);
+  for (const auto& [key, ranges] : sources_) dirty.insert(key);
   for (const model::ServiceState& service : services) learn_service(service, dirty);
   publish(dirty, report);
+  compare_udp(report);
   return report;
 }
 
@@ -40,6 +60,7 @@ Report Publisher::apply(const model::Changes& changes) {
   for (const model::Key& key : changes.deleted) forget_service(key, dirty);
   for (const model::ServiceState& service : changes.upserted) learn_service(service, dirty);
   publish(dirty, report);
+  compare_udp(report);
   return report;
 }
 
@@ -48,10 +69,13 @@ Report Publisher::apply(const model::Changes& changes) {
 Status Publisher::adopt() {
   entries_.clear();
   extents_.clear();
+  sources_.clear();
   free_ = Extents(maps_.slot_capacity());
   const std::vector<FrontendRow> rows = TRY(maps_.read_frontends());
   // Whoever wrote before us may have released an extent just now, with a reader still in it.
   if (!rows.empty()) TRY(maps_.wait_for_readers());
+  for (const SourceRow& row : TRY(maps_.read_sources())) sources_[row.frontend].push_back(row.source);
+  for (auto& [key, ranges] : sources_) std::sort(ranges.begin(), ranges.end());
   return maps_.read_slots([&](std::span<const bpf::slot> slots) {
     learn_generation(rows, slots);
     for (const FrontendRow& row : rows) adopt_row(row, slots);
@@ -61,7 +85,9 @@ Status Publisher::adopt() {
 void Publisher::learn_generation(const std::vector<FrontendRow>& rows, std::span<const bpf::slot> slots) {
   if (next_generation_ != 0) return;
   std::uint32_t highest = 0;
-  for (const FrontendRow& row : rows) highest = std::max(highest, row.value.generation);
+  for (const FrontendRow& row : rows) {
+    highest = std::max({highest, row.value.version, row.value.pool.generation, row.value.cluster.generation});
+  }
   for (const bpf::slot& slot : slots) highest = std::max(highest, slot.generation);
   next_generation_ = highest + 1;
 }
@@ -70,28 +96,38 @@ void Publisher::learn_generation(const std::vector<FrontendRow>& rows, std::span
 void Publisher::adopt_row(const FrontendRow& row, std::span<const bpf::slot> slots) {
   const bpf::frontend& value = row.value;
   Entry& entry = entries_[row.key];
-  entry = {
-      .present = true, .base = value.base, .count = value.count, .generation = value.generation, .flags = value.flags};
-  if (!(value.key == row.key)) return;
-  if (value.count == 0) {
-    entry.intact = value.base == 0 && value.generation == 0;
+  entry = {.present = true, .row = value};
+  if (!(value.key == row.key) || value.version != value.version_again) return;
+  if (!adopt_extent(value.pool, slots)) return;
+  if (!adopt_extent(value.cluster, slots)) {
+    unreference(value.pool);
     return;
   }
-  if (const auto known = extents_.find(value.base); known != extents_.end()) {
-    entry.intact = known->second.generation == value.generation && known->second.pool->size() == value.count;
-    if (entry.intact) ++known->second.references;
-    return;
+  entry.intact = true;
+}
+
+// True when it holds together, and then it has one more reference.
+bool Publisher::adopt_extent(const bpf::extent& extent, std::span<const bpf::slot> slots) {
+  if (is_empty(extent)) return true;
+  const std::uint32_t size = size_of(extent);
+  if (size < extent.count || size == 0) return false;
+  if (const auto known = extents_.find(extent.base); known != extents_.end()) {
+    Extent& standing = known->second;
+    const bool same = standing.generation == extent.generation && standing.pool->size() == size &&
+                      count_new(*standing.pool) == extent.count;
+    if (same) ++standing.references;
+    return same;
   }
-  if (value.base >= slots.size() || value.count > slots.size() - value.base) return;
+  if (extent.base >= slots.size() || size > slots.size() - extent.base) return false;
   auto pool = std::make_shared<Pool>();
-  pool->reserve(value.count);
-  for (const bpf::slot& slot : slots.subspan(value.base, value.count)) {
-    if (slot.generation != value.generation) return;
+  pool->reserve(size);
+  for (const bpf::slot& slot : slots.subspan(extent.base, size)) {
+    if (slot.generation != extent.generation) return false;
     pool->push_back({slot.addr, slot.port, slot.flags});
   }
-  if (!free_.take(value.base, value.count)) return;
-  entry.intact = true;
-  extents_.emplace(value.base, Extent{std::move(pool), value.generation, 1});
+  if (count_new(*pool) != extent.count || !free_.take(extent.base, size)) return false;
+  extents_.emplace(extent.base, Extent{std::move(pool), extent.generation, 1});
+  return true;
 }
 
 // ------------------------------------------------------------------------------------------------ claims
@@ -105,9 +141,18 @@ Claim* Publisher::claim_of(const model::Key& service, const bpf::frontend_key& k
   return at != claims.end() && at->key == key ? &*at : nullptr;
 }
 
+const Claim* Publisher::claim_of(const bpf::frontend_key& key) const {
+  const auto entry = entries_.find(key);
+  if (entry == entries_.end() || entry->second.owner == nullptr) return nullptr;
+  const std::vector<Claim>& claims = services_.find(*entry->second.owner)->second;
+  return &*std::lower_bound(claims.begin(), claims.end(), key,
+                            [](const Claim& claim, const bpf::frontend_key& k) { return claim.key < k; });
+}
+
 void Publisher::forget_service(const model::Key& key, std::set<bpf::frontend_key>& dirty) {
   const auto service = services_.find(key);
   if (service == services_.end()) return;
+  note_udp(service->second);
   for (const Claim& claim : service->second) {
     dirty.insert(claim.key);
     Entry& entry = entries_[claim.key];
@@ -140,7 +185,7 @@ void Publisher::learn_service(const model::ServiceState& service, std::set<bpf::
 
 void Publisher::report_conflict(const bpf::frontend_key& key, Report& report) const {
   const auto contested = contested_.find(key);
-  if (contested == contested_.end()) return;
+  if (contested == contested_.end() || is_address_key(key)) return;  // of a shared address, only ports are rivals
   const model::Key& owner = *contested->second.begin();
   for (const model::Key& other : contested->second) {
     if (other == owner) continue;
@@ -149,21 +194,66 @@ void Publisher::report_conflict(const bpf::frontend_key& key, Report& report) co
   }
 }
 
+// ------------------------------------------------------------------------------------------------ UDP
+
+void Publisher::note_udp(const std::vector<Claim>& claims) {
+  for (const Claim& claim : claims) {
+    if (claim.key.proto == kUdp) udp_before_.try_emplace(claim.key, claim.pool);
+  }
+}
+
+void Publisher::compare_udp(const Report& report) {
+  if (!report.ok()) udp_loss_ = true;  // the kernel may still have what is not wanted any more: look again next time
+  for (const auto& [key, before] : udp_before_) {
+    if (udp_loss_) break;
+    const Claim* now = claim_of(key);
+    udp_loss_ = now == nullptr || !std::all_of(before->begin(), before->end(),
+                                               [&](const Target& target) { return has_endpoint(*now->pool, target); });
+  }
+  udp_before_.clear();
+}
+
+bool Publisher::take_udp_loss() { return std::exchange(udp_loss_, false); }
+
+bool Publisher::may_stay(bpf::frontend_key frontend, const bpf::addr16& endpoint, std::uint16_t port_be) const {
+  const Claim* claim = claim_of(frontend);
+  if (claim == nullptr) {
+    frontend.addr = to_addr16(to_ip(frontend.addr).is_v4() ? net::Ip::v4(0, 0, 0, 0) : net::Ip());
+    claim = claim_of(frontend);
+  }
+  return claim != nullptr && has_endpoint(*claim->pool, {endpoint, port_be, 0});
+}
+
+std::set<std::pair<bpf::addr16, std::uint16_t>> Publisher::udp_endpoints() const {
+  std::set<std::pair<bpf::addr16, std::uint16_t>> out;
+  for (const auto& [key, claims] : services_) {
+    for (const Claim& claim : claims) {
+      if (claim.key.proto != kUdp) continue;
+      for (const Target& target : *claim.pool) out.emplace(target.addr, target.port_be);
+    }
+  }
+  return out;
+}
+
 // ------------------------------------------------------------------------------------------------ publication
 
 void Publisher::publish(const std::set<bpf::frontend_key>& dirty, Report& report) {
   std::vector<Entries::iterator> gone;
   std::vector<Entries::iterator> kept;
+  std::vector<bpf::frontend_key> unrestricted;
   for (const bpf::frontend_key& key : dirty) {
     const auto entry = entries_.find(key);
+    if (entry == entries_.end() || entry->second.owner == nullptr) unrestricted.push_back(key);
     if (entry == entries_.end()) continue;
     report_conflict(key, report);
     (entry->second.owner != nullptr ? kept : gone).push_back(entry);
   }
   retire(gone, report);
+  for (const bpf::frontend_key& key : unrestricted) forget_sources(key, report);
   Batch batch;
-  for (const Entries::iterator& entry : kept) {
-    place(entry, *claim_of(*entry->second.owner, entry->first), batch, report);
+  // Of one address the row with port zero comes last: until then nothing is refused that somebody else may serve.
+  for (auto at = kept.rbegin(); at != kept.rend(); ++at) {
+    place(*at, *claim_of(*(*at)->second.owner, (*at)->first), batch, report);
     if (batch.slots.size() >= kSlotsPerWrite || batch.rows.size() >= kSlotsPerWrite) flush(batch, report);
   }
   flush(batch, report);
@@ -189,49 +279,78 @@ void Publisher::retire(const std::vector<Entries::iterator>& rows, Report& repor
       report.failures.push_back({{}, written.error->with_context("delete"), to_string(present[i]->first)});
       continue;
     }
-    if (entry.intact && entry.count > 0) unreference(entry.base);
+    if (entry.intact) unreference_row(entry.row);
     entries_.erase(present[i]);
   }
 }
 
 void Publisher::place(Entries::iterator entry, Claim& claim, Batch& batch, Report& report) {
+  if (!write_sources(entry, claim, batch, report)) return;
   const Entry& have = entry->second;
-  const bool same_endpoints =
-      have.intact &&
-      (have.count == 0 ? claim.pool->empty() : same_pool(extents_.find(have.base)->second.pool, claim.pool));
-  if (same_endpoints) claim.pool = have.count == 0 ? empty_pool() : extents_.find(have.base)->second.pool;
-  if (same_endpoints && have.flags == claim.flags) return;
-
-  bpf::frontend row{.key = entry->first, .base = 0, .count = 0, .generation = 0, .flags = claim.flags};
-  if (!claim.pool->empty()) {
-    std::optional<std::uint32_t> base;
-    if (same_endpoints) base = have.base;
-    if (!base) base = shared_extent(claim, *have.owner, batch);
-    if (!base) base = new_extent(claim.pool, batch, report);
-    if (!base) {
-      fail(entry, Error(base::cat("no room for ", claim.pool->size(), " endpoints among ", free_.capacity(), " slots")),
-           report);
-      return;
-    }
-    Extent& extent = extents_.find(*base)->second;
-    ++extent.references;  // of the row to come
-    claim.pool = extent.pool;
-    row.base = *base;
-    row.count = static_cast<std::uint32_t>(extent.pool->size());
-    row.generation = extent.generation;
+  bpf::frontend row{.key = entry->first,
+                    .version = have.row.version,
+                    .pool = {},
+                    .cluster = {},
+                    .flags = claim.flags,
+                    .affinity_seconds = claim.affinity_seconds,
+                    .affinity = claim.affinity,
+                    .version_again = have.row.version};
+  if (!place_extent(entry, claim.pool, batch, row.pool, report)) return;
+  if (!place_extent(entry, claim.cluster, batch, row.cluster, report)) {
+    unreference(row.pool);
+    return;
   }
+  if (have.intact && have.row == row) {
+    unreference_row(row);
+    return;
+  }
+  row.version = row.version_again = next_number();
   batch.rows.push_back({entry, row});
 }
 
+// Where the endpoints of `pool` stand or will, with one more reference, for the row to come. `pool` becomes the object
+// that all who use the extent share.
+bool Publisher::place_extent(Entries::iterator entry, PoolPtr& pool, Batch& batch, bpf::extent& out, Report& report) {
+  if (pool->empty()) {
+    pool = empty_pool();
+    return true;
+  }
+  std::optional<std::uint32_t> base = standing_extent(entry->second, pool);
+  if (!base) base = shared_extent(entry, pool, batch);
+  if (!base) base = new_extent(pool, batch, report);
+  if (!base) {
+    fail(entry, Error(base::cat("no room for ", pool->size(), " endpoints among ", free_.capacity(), " slots")),
+         report);
+    return false;
+  }
+  Extent& extent = extents_.find(*base)->second;
+  ++extent.references;
+  pool = extent.pool;
+  const std::uint32_t count = count_new(*pool);
+  out = {.base = *base,
+         .count = count,
+         .kept = static_cast<std::uint32_t>(pool->size()) - count,
+         .generation = extent.generation};
+  return true;
+}
+
+std::optional<std::uint32_t> Publisher::standing_extent(const Entry& entry, const PoolPtr& pool) const {
+  if (!entry.intact) return std::nullopt;
+  for (const bpf::extent* extent : {&entry.row.pool, &entry.row.cluster}) {
+    if (!is_empty(*extent) && same_pool(extents_.find(extent->base)->second.pool, pool)) return extent->base;
+  }
+  return std::nullopt;
+}
+
 // An extent with these endpoints that stands already for another frontend of the same service.
-std::optional<std::uint32_t> Publisher::shared_extent(const Claim& claim, const model::Key& owner, const Batch& batch) {
-  if (const auto fresh = batch.fresh.find(claim.pool.get()); fresh != batch.fresh.end()) return fresh->second;
-  for (const Claim& sibling : services_.find(owner)->second) {
-    if (sibling.key == claim.key || !same_pool(sibling.pool, claim.pool)) continue;
-    const auto entry = entries_.find(sibling.key);
-    if (entry == entries_.end() || !entry->second.intact || entry->second.count == 0) continue;
-    const auto extent = extents_.find(entry->second.base);
-    if (same_pool(extent->second.pool, claim.pool)) return extent->first;
+std::optional<std::uint32_t> Publisher::shared_extent(Entries::const_iterator entry, const PoolPtr& pool,
+                                                      const Batch& batch) {
+  if (const auto fresh = batch.fresh.find(pool.get()); fresh != batch.fresh.end()) return fresh->second;
+  for (const Claim& sibling : services_.find(*entry->second.owner)->second) {
+    if (sibling.key == entry->first || (!same_pool(sibling.pool, pool) && !same_pool(sibling.cluster, pool))) continue;
+    const auto other = entries_.find(sibling.key);
+    if (other == entries_.end()) continue;
+    if (const auto base = standing_extent(other->second, pool)) return base;
   }
   return std::nullopt;
 }
@@ -245,8 +364,7 @@ std::optional<std::uint32_t> Publisher::new_extent(const PoolPtr& pool, Batch& b
     base = free_.allocate(count);
   }
   if (!base) return std::nullopt;
-  const std::uint32_t generation = next_generation_;
-  if (++next_generation_ == 0) next_generation_ = 1;
+  const std::uint32_t generation = next_number();
   for (std::uint32_t i = 0; i < count; ++i) {
     const Target& target = (*pool)[i];
     batch.slot_indexes.push_back(*base + i);
@@ -280,27 +398,89 @@ void Publisher::flush(Batch& batch, Report& report) {
     Entry& entry = batch.rows[i].entry->second;
     if (i >= written.count) {
       fail(batch.rows[i].entry, *written.error, report);
-      if (row.count > 0) unreference(row.base);
+      unreference_row(row);
       continue;
     }
-    if (entry.intact && entry.count > 0) unreference(entry.base);
+    if (entry.intact) unreference_row(entry.row);
     entry.present = entry.intact = true;
-    entry.base = row.base;
-    entry.count = row.count;
-    entry.generation = row.generation;
-    entry.flags = row.flags;
+    entry.row = row;
   }
+  // A row that could not be written goes on with the sources it had.
+  if (!written.error) delete_sources(batch.stale_sources, report);
+  batch.stale_sources.clear();
   batch.slot_indexes.clear();
   batch.slots.clear();
   batch.rows.clear();
   batch.fresh.clear();
 }
 
-void Publisher::unreference(std::uint32_t base) {
-  const auto extent = extents_.find(base);
-  if (--extent->second.references > 0) return;
-  free_.release(base, static_cast<std::uint32_t>(extent->second.pool->size()));
-  extents_.erase(extent);
+// Generations of extents and versions of rows are drawn from one series.
+std::uint32_t Publisher::next_number() {
+  const std::uint32_t number = next_generation_;
+  if (++next_generation_ == 0) next_generation_ = 1;
+  return number;
+}
+
+void Publisher::unreference(const bpf::extent& extent) {
+  if (is_empty(extent)) return;
+  const auto standing = extents_.find(extent.base);
+  if (--standing->second.references > 0) return;
+  free_.release(extent.base, size_of(extent));
+  extents_.erase(standing);
+}
+
+void Publisher::unreference_row(const bpf::frontend& row) {
+  unreference(row.pool);
+  unreference(row.cluster);
+}
+
+// ------------------------------------------------------------------------------------------------ sources
+
+// Those to come are written before the row that asks for them; those to go wait until it is. False: the row must wait.
+bool Publisher::write_sources(Entries::iterator entry, const Claim& claim, Batch& batch, Report& report) {
+  static const Sources none;
+  const Sources& want = claim.sources ? *claim.sources : none;
+  const auto standing = sources_.find(claim.key);
+  const Sources& have = standing != sources_.end() ? standing->second : none;
+  if (have == want) return true;
+  Sources missing;
+  Sources stale;
+  std::set_difference(want.begin(), want.end(), have.begin(), have.end(), std::back_inserter(missing));
+  std::set_difference(have.begin(), have.end(), want.begin(), want.end(), std::back_inserter(stale));
+  std::vector<SourceRow> rows;
+  for (const net::Prefix& source : missing) rows.push_back({claim.key, source});
+  const Written written = maps_.write_sources(rows);
+  report.kernel_writes += written.count + (written.error ? 1 : 0);
+  Sources& now = sources_[claim.key];
+  now.insert(now.end(), missing.begin(), missing.begin() + static_cast<std::ptrdiff_t>(written.count));
+  std::sort(now.begin(), now.end());
+  if (written.error) {
+    fail(entry, written.error->with_context("write sources"), report);
+    return false;
+  }
+  for (const net::Prefix& source : stale) batch.stale_sources.push_back({claim.key, source});
+  return true;
+}
+
+void Publisher::forget_sources(const bpf::frontend_key& key, Report& report) {
+  const auto standing = sources_.find(key);
+  if (standing == sources_.end() || entries_.count(key) > 0) return;  // its row could not be deleted
+  std::vector<SourceRow> rows;
+  for (const net::Prefix& source : standing->second) rows.push_back({key, source});
+  delete_sources(rows, report);
+}
+
+void Publisher::delete_sources(const std::vector<SourceRow>& rows, Report& report) {
+  if (rows.empty()) return;
+  const Written written = maps_.delete_sources(rows);
+  report.kernel_writes += written.count + (written.error ? 1 : 0);
+  if (written.error) report.failures.push_back({{}, written.error->with_context("delete"), "map sources"});
+  for (std::size_t i = 0; i < written.count; ++i) {
+    const auto standing = sources_.find(rows[i].frontend);
+    Sources& left = standing->second;
+    left.erase(std::find(left.begin(), left.end(), rows[i].source));
+    if (left.empty()) sources_.erase(standing);
+  }
 }
 
 void Publisher::fail(const Entries::iterator& entry, const Error& error, Report& report) const {

@@ -49,6 +49,33 @@ class ServiceBuilder {
     port().frontends.back().pool = model::Pool::Local;
     return *this;
   }
+  ServiceBuilder& masquerade_off_cluster() {
+    port().frontends.back().masquerade = model::Masquerade::OffCluster;
+    return *this;
+  }
+  // externalTrafficPolicy Local of the frontend named last.
+  ServiceBuilder& short_circuit() {
+    port().frontends.back().short_circuit = true;
+    return local_pool().drop_when_empty();
+  }
+  // The frontend named last, for these alone.
+  ServiceBuilder& only_for(const std::vector<std::string>& ranges) {
+    port().frontends.back().restricted = true;
+    port().allowed_sources.clear();
+    for (const std::string& range : ranges) port().allowed_sources.push_back(*net::Prefix::parse(range));
+    std::sort(port().allowed_sources.begin(), port().allowed_sources.end());
+    return *this;
+  }
+  ServiceBuilder& affinity(std::uint32_t seconds) {
+    port().affinity_seconds = seconds;
+    return *this;
+  }
+  // Serves what it has and takes nothing new.
+  ServiceBuilder& draining(const std::string& ip, std::uint16_t number) {
+    port().serving_endpoints.push_back({*net::Ip::parse(ip), number, false});
+    std::sort(port().serving_endpoints.begin(), port().serving_endpoints.end());
+    return *this;
+  }
   ServiceBuilder& endpoint(const std::string& ip, std::uint16_t number, bool local = false) {
     auto& all = port().cluster_endpoints;
     all.push_back({*net::Ip::parse(ip), number, local});

@@ -5,6 +5,7 @@
 // service is data in the Report, and the rest is applied; the caller retries.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -44,13 +45,25 @@ struct Options {
   std::string bpf_root = "/sys/fs/bpf";    // ebpf: a mounted bpffs; pins live in <bpf_root>/<instance>/
   std::uint32_t max_endpoints = 1U << 20;  // ebpf: slots of the endpoint pool, over all frontends
   std::uint32_t max_flows = 1U << 17;      // ebpf: rows of the connection table, two per flow
-  std::uint32_t masquerade_mark = 0x4000;  // nftables: the mark bit of packets to masquerade
+  std::uint32_t masquerade_mark = 0x4000;  // nftables, iptables: the mark bit of packets to masquerade
+  std::string iptables_flavour = "auto";   // iptables: "nft", "legacy", or what the node uses
+  std::chrono::milliseconds iptables_deadline{60000};  // iptables: for one run of iptables-restore
+};
+
+// How many iptables rules there are of one family and table ("filter", "nat"), and how many the last call wrote that
+// wrote any.
+struct RuleCount {
+  net::Family family = net::Family::V4;
+  std::string table;
+  std::uint32_t total = 0;
+  std::uint32_t last = 0;
+  bool operator==(const RuleCount&) const = default;
 };
 
 class Dataplane {
  public:
   virtual ~Dataplane() = default;
-  virtual std::string_view name() const = 0;  // "ebpf", "nftables"
+  virtual std::string_view name() const = 0;  // "ebpf", "nftables", "iptables"
 
   // Full desired state: adopts what is in the kernel, writes only the difference. First call after start; also after
   // apply() reported failures.
@@ -67,9 +80,13 @@ class Dataplane {
   // a flush), or -1. The worker then calls handle_notification().
   virtual int notification_fd() const { return -1; }
   virtual Report handle_notification() { return {}; }
+
+  // For metrics; cheap. Empty unless rules are iptables'.
+  virtual std::vector<RuleCount> rule_counts() const { return {}; }
 };
 
 // ebpf: proxy/dataplane/ebpf/ebpf.h     nftables: proxy/dataplane/nftables/nftables.h
+// iptables: proxy/dataplane/iptables/iptables.h
 // Each offers:  Probe probe(const Options&);  Result<std::unique_ptr<Dataplane>> open(const Options&);
 
 }  // namespace fairlead::proxy::dataplane

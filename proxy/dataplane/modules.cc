@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "proxy/dataplane/ebpf/ebpf.h"
+#include "proxy/dataplane/iptables/iptables.h"
 #include "proxy/dataplane/nftables/nftables.h"
 #include "proxy/dataplane/select.h"
 
@@ -31,6 +32,11 @@ std::vector<Module> modules() {
        .open = nftables::open,
        .has_traces = nftables::has_traces,
        .remove = remove_nftables},
+      {.name = "iptables",
+       .probe = iptables::probe,
+       .open = iptables::open,
+       .has_traces = iptables::has_traces,
+       .remove = iptables::remove},
   };
 }
 

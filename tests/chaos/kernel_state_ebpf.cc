@@ -26,24 +26,25 @@ T as(const BpfMap::Bytes& bytes) {
   return out;
 }
 
-std::string extent_text(const BpfMap& slots, std::uint32_t base, std::uint32_t count, std::uint32_t generation) {
+std::string extent_text(const BpfMap& slots, const bpf::extent& extent) {
   std::vector<std::string> endpoints;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t index = base + i;
+  for (std::uint32_t i = 0; i < extent.count + extent.kept; ++i) {
+    const std::uint32_t index = extent.base + i;
     BpfMap::Bytes key(sizeof index);
     std::memcpy(key.data(), &index, sizeof index);
     const auto value = slots.find(key);
     const auto slot = value ? as<bpf::slot>(*value) : bpf::slot{};
-    if (slot.generation != generation) return "slots of another generation";
+    if (slot.generation != extent.generation) return "slots of another generation";
     endpoints.push_back(
         cat(hex(&slot.addr, sizeof slot.addr), ":", hex(&slot.port, sizeof slot.port), "/", slot.flags));
   }
-  std::sort(endpoints.begin(), endpoints.end());
-  return base::join(endpoints, " ");
+  return cat("[", base::join(endpoints, " "), "]");
 }
 
 std::string frontend_text(const BpfMap& slots, const bpf::frontend& row) {
-  return cat("flags ", row.flags, " to ", extent_text(slots, row.base, row.count, row.generation));
+  return cat("flags ", row.flags, " affinity ", row.affinity_seconds, " with ", hex(&row.affinity, sizeof row.affinity),
+             " pool ", extent_text(slots, row.pool), " cluster ", extent_text(slots, row.cluster),
+             row.version == row.version_again ? "" : " torn");
 }
 
 }  // namespace

@@ -78,6 +78,12 @@ Result<Stage> set_stage(const ClusterSize& size) {
   return stage;
 }
 
+std::string cluster_cidrs_text() {
+  std::vector<std::string> texts;
+  for (const net::Prefix& range : cluster_cidrs()) texts.push_back(range.to_string());
+  return base::join(texts, ",");
+}
+
 // Seconds from spawn until the agent says that everything is in the kernel; looked at every 2 ms.
 Result<double> time_first_sync(AgentProcess& agent) {
   const std::uint64_t begin = monotonic_ns();
@@ -166,7 +172,8 @@ Status measure_memory(const SyncPlan& plan, const std::string& dataplane, const 
 
 Status measure_api(const SyncPlan& plan, const std::string& dataplane, const ClusterSize& size, Sheet& sheet) {
   Stage stage = TRY(set_stage(size));
-  AgentProcess agent(*stage.bed, 1, dataplane, {"--kubeconfig", stage.kubeconfig});
+  AgentProcess agent(*stage.bed, 1, dataplane,
+                     {"--kubeconfig", stage.kubeconfig, "--cluster-cidr", cluster_cidrs_text()});
   std::vector<double> seconds;
   for (unsigned i = 0; i < plan.repeats; ++i) {
     if (i > 0) {

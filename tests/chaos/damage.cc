@@ -30,6 +30,18 @@ Result<Damage> damage_nftables(Stage& stage, unsigned node, unsigned choice) {
   return Damage{.text = base::join(command, " "), .loses_connections = true};
 }
 
+// kube-proxy's iptables mode and this one look at the tables on a timer: the gap lasts for seconds.
+Result<Damage> damage_iptables(Stage& stage, unsigned node, unsigned choice) {
+  const std::vector<std::vector<std::string>> commands{{"iptables", "-w", "-t", "nat", "-F"},
+                                                       {"iptables", "-w", "-t", "nat", "-F", "KUBE-SERVICES"},
+                                                       {"ip6tables", "-w", "-t", "nat", "-F"},
+                                                       {"iptables", "-w", "-t", "filter", "-F"},
+                                                       {"ip6tables", "-w", "-t", "nat", "-F", "KUBE-NODEPORTS"}};
+  const std::vector<std::string>& command = commands[choice % commands.size()];
+  TRY(run(stage, node, command));
+  return Damage{.text = base::join(command, " "), .loses_connections = true};
+}
+
 // Rows of services under change; a start reads the maps and writes the difference.
 Result<Damage> damage_ebpf(Stage& stage, unsigned node, unsigned choice) {
   const BpfMap frontends =
@@ -41,13 +53,16 @@ Result<Damage> damage_ebpf(Stage& stage, unsigned node, unsigned choice) {
   }));
   std::size_t gone = 0;
   for (std::size_t i = choice % 2; i < victims.size(); i += 2, ++gone) TRY(frontends.erase(victims[i]));
-  return Damage{.text = cat(gone, " frontends deleted"), .wants_restart = true};
+  return Damage{.text = cat(gone, " frontends deleted")};
 }
 
 }  // namespace
 
+bool repairs_while_running(const std::string& dataplane) { return dataplane != "ebpf"; }
+
 Result<Damage> damage(Stage& stage, unsigned node, unsigned choice) {
   if (stage.dataplane() == "nftables") return damage_nftables(stage, node, choice);
+  if (stage.dataplane() == "iptables") return damage_iptables(stage, node, choice);
   if (stage.dataplane() == "ebpf") return damage_ebpf(stage, node, choice);
   return Error(cat("no damage is known for dataplane \"", stage.dataplane(), "\""));
 }

@@ -12,8 +12,10 @@ namespace fairlead::tests::chaos {
 struct Damage {
   std::string text;                // what was done
   bool loses_connections = false;  // until it is repaired
-  bool wants_restart = false;      // the dataplane looks at its objects when it starts, not before
 };
+
+// Else it looks at its objects when it starts, and not before.
+bool repairs_while_running(const std::string& dataplane);
 
 // `choice` selects what is done; any number.
 Result<Damage> damage(Stage& stage, unsigned node, unsigned choice);

@@ -21,7 +21,7 @@ struct Share {
 };
 constexpr Share kShares[] = {{ActionKind::Kill, 5},   {ActionKind::Terminate, 2}, {ActionKind::Break, 10},
                              {ActionKind::Fault, 4},  {ActionKind::Compact, 1},   {ActionKind::Restore, 1},
-                             {ActionKind::Damage, 2}, {ActionKind::Storm, 12}};
+                             {ActionKind::Damage, 1}, {ActionKind::Storm, 12}};
 
 struct NamedBreak {
   const char* name;

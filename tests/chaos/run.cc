@@ -20,8 +20,10 @@ constexpr std::size_t kUsualShown = 10;     // of the changes, the last ones
 constexpr milliseconds kTick{20};
 constexpr milliseconds kSamplePeriod{1000};
 constexpr milliseconds kStall{1000};  // a tick that took so much longer: nobody got a processor, the loads neither
-// A connection that began while an object was missing may take its timeout to fail, and a report to show.
-constexpr milliseconds kExcuse{kLoadTimeoutMs + 1500};
+// A connection that began while an object was missing may take its timeout to fail, and a report to show; and what
+// connection tracking remembers of it (kForget) meets the next one from the same port.
+constexpr milliseconds kExcuse{kLoadTimeoutMs + 2000 + std::chrono::seconds(kForgetSeconds).count() * 1000};
+constexpr double kExcusedPerDamage = 100;
 constexpr milliseconds kSettling{2500};  // between a damage and a kill, and between a start and a damage
 constexpr double kGrowthMb = 2;
 constexpr double kSlopeMbPerMinute = 0.5;
@@ -112,14 +114,16 @@ Status Run::launch(unsigned node) {
 
 Status Run::meddle(const Action& action) {
   Life& life = lives_[action.node];
+  const bool restarts = !repairs_while_running(options_.dataplane);
   if (life.down || Clock::now() - life.started < kSettling || Clock::now() - damaged_ < kSettling) return {};
+  if (restarts && spare_agents_) return {};
   const auto status = stage_.agent(action.node).status();
   if (!status || !status->synced) return {};
   const Damage done = TRY(damage(stage_, action.node, action.choice));
   say(cat("damage on node", action.node, ": ", done.text));
   ++counts_[std::string(to_string(action.kind))];
   if (done.loses_connections) excused_until_ = std::max(excused_until_, Clock::now() + kExcuse);
-  if (done.wants_restart) {
+  if (restarts) {
     life.down = true;
     life.samples.clear();
     stage_.agent(action.node).kill();
@@ -253,6 +257,12 @@ void Run::append_checks(SoakResult& result) const {
     result.counts["excused"] += watched.excused;
   }
   result.counts["requests"] = requests;
+  const std::uint64_t damages = counts_.contains("damage") ? counts_.at("damage") : 0;
+  if (damages != 0) {
+    result.checks.push_back({"lost around a damage, on average",
+                             static_cast<double>(result.counts["excused"]) / static_cast<double>(damages),
+                             kExcusedPerDamage, "requests"});
+  }
   for (const auto& [what, count] : counts_) result.counts[what] = count;
   for (unsigned node = 1; node <= kNodes; ++node) {
     const Life& life = lives_[node];

@@ -22,6 +22,7 @@ using testbed::Transport;
 constexpr testbed::ServiceAddresses kWeb{.number = 1};
 constexpr unsigned kRate = 40;  // requests per second of one load
 constexpr std::uint16_t kPodPort = 8080;
+constexpr const char* kPods = "10.244.0.0/16,fd00:10:244::/48";
 
 testbed::ServiceSpec web() {
   testbed::ServiceSpec service;
@@ -83,13 +84,20 @@ Status Stage::start_server() {
 Status Stage::build(std::vector<apiserver::Manifest> objects) {
   bed_ = TRY(testbed::Testbed::create({.nodes = kNodes, .pods_per_node = 2}));
   TRY(start_server());
+  for (unsigned node = 1; node <= kNodes; ++node) {
+    TRY(bed_->run_in(cat("node", node), [] {
+      const std::string seconds = cat(kForgetSeconds);
+      return testbed::set_sysctls({{"net/netfilter/nf_conntrack_udp_timeout", seconds},
+                                   {"net/netfilter/nf_conntrack_tcp_timeout_syn_sent", seconds}});
+    }));
+  }
   const auto untouched = TRY(testbed::manifests(web(), kWeb, Family::V4, *bed_));
   auto parsed = TRY(apiserver::parse_manifests(testbed::list_document(untouched)));
   TRY(server_->load(std::move(parsed)));
   TRY(server_->load(std::move(objects)));
   for (unsigned node = 1; node <= kNodes; ++node) {
-    agents_.push_back(std::make_unique<testbed::AgentProcess>(*bed_, node, dataplane_,
-                                                              std::vector<std::string>{"--kubeconfig", kubeconfig_}));
+    agents_.push_back(std::make_unique<testbed::AgentProcess>(
+        *bed_, node, dataplane_, std::vector<std::string>{"--kubeconfig", kubeconfig_, "--cluster-cidr", kPods}));
     TRY(agents_.back()->launch());
   }
   for (auto& agent : agents_) TRY(agent->wait_until_settled());

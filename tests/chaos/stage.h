@@ -56,6 +56,9 @@ struct Loading {
   testbed::LoadReport last{};
 };
 inline constexpr unsigned kLoadTimeoutMs = 3000;
+// How long the nodes' connection tracking remembers what nobody answered. By default it is minutes, in which a client
+// of few ports comes again from one that a damage spoiled.
+inline constexpr unsigned kForgetSeconds = 2;
 // On service "web": ClusterIP and NodePort, TCP in new and in standing connections, UDP, both families.
 Result<std::vector<Loading>> start_loads(Stage& stage);
 

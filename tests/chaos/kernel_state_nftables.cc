@@ -123,7 +123,8 @@ Status add_table(nft::Kernel& kernel, const nft::TableId& id, KernelState& state
     if (set.dynamic_size != 0) continue;  // packets write it
     if (set.kind == nft::Set::Kind::VerdictMap) {
       TRY(kernel.dump_verdicts(id, set.name, [&](const nft::VerdictElement& element) {
-        add(may_linger(element.go_to), cat(set.name, " ", element.key, " goto ", element.go_to));
+        add(layout::balances(element.key) || may_linger(element.go_to),
+            cat(set.name, " ", element.key, " goto ", element.go_to));
       }));
       continue;
     }

@@ -12,6 +12,9 @@ namespace {
 
 bool is_general(const Failure& failure) { return subject_of(failure).name.empty(); }
 bool is_of_a_service(const Failure& failure) { return !failure.service.name.empty(); }
+bool failed_as_a_whole(const Outcome& outcome) {
+  return std::any_of(outcome.failures.begin(), outcome.failures.end(), is_general);
+}
 
 }  // namespace
 
@@ -23,8 +26,8 @@ base::Duration Backoff::delay(unsigned attempts, double random) const {
 }
 
 Applier::Applier(proxy::dataplane::Dataplane& dataplane, const base::Clock& clock, Backoff backoff,
-                 std::function<double()> random)
-    : dataplane_(dataplane), clock_(clock), backoff_(backoff), random_(std::move(random)) {}
+                 std::function<double()> random, Listener* listener)
+    : dataplane_(dataplane), clock_(clock), backoff_(backoff), random_(std::move(random)), listener_(listener) {}
 
 std::optional<Outcome> Applier::apply(Work work) {
   if (work.all) return replace(std::move(work));
@@ -56,9 +59,11 @@ Outcome Applier::replace(Work work) {
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
+  outcome.rules = std::move(report.rules);
   last_replace_ = clock_.now();
   all_due_.reset();
-  replaced_ = std::none_of(outcome.failures.begin(), outcome.failures.end(), is_general);
+  replaced_ = !failed_as_a_whole(outcome);
+  if (listener_ != nullptr && replaced_) listener_->replaced(all, outcome.failures);
   if (std::all_of(outcome.failures.begin(), outcome.failures.end(), is_of_a_service)) all_attempts_ = 0;
   note_failures(outcome, attempts, all.services);
   return outcome;
@@ -88,6 +93,8 @@ Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<S
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
+  outcome.rules = std::move(report.rules);
+  if (listener_ != nullptr && !failed_as_a_whole(outcome)) listener_->applied(changes, outcome.failures);
   note_failures(outcome, attempts, changes.upserted);
   return outcome;
 }
@@ -150,6 +157,8 @@ Outcome Applier::handle_notification() {
   outcome.took = clock_.now() - start;
   outcome.kernel_writes = report.kernel_writes;
   outcome.failures = std::move(report.failures);
+  outcome.rules = std::move(report.rules);
+  if (listener_ != nullptr && outcome.kernel_writes > 0) listener_->repaired();
   // Repairing is the business of the complete state: a notification carries no service states to try again.
   if (!outcome.failures.empty()) want_all();
   return outcome;

@@ -27,8 +27,18 @@ struct Backoff {
 
 class Applier {
  public:
+  // Hears of what is in the kernel now, except for the failures of single services. A call that failed as a whole is
+  // not told: the complete state follows.
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    virtual void replaced(const Everything& all, const std::vector<proxy::dataplane::Failure>& failures) = 0;
+    virtual void applied(const Changes& changes, const std::vector<proxy::dataplane::Failure>& failures) = 0;
+    virtual void repaired() = 0;  // what somebody else changed in the kernel
+  };
+
   Applier(proxy::dataplane::Dataplane& dataplane, const base::Clock& clock, Backoff backoff,
-          std::function<double()> random);
+          std::function<double()> random, Listener* listener = nullptr);
 
   // nullopt: it must wait for the complete state.
   std::optional<Outcome> apply(Work work);
@@ -58,7 +68,8 @@ class Applier {
   const base::Clock& clock_;
   const Backoff backoff_;
   const std::function<double()> random_;
-  bool replaced_ = false;  // the last replace() worked as a whole, so that apply() is allowed
+  Listener* const listener_;  // may be nullptr
+  bool replaced_ = false;     // the last replace() worked as a whole, so that apply() is allowed
   std::optional<base::Instant> last_replace_;
   std::optional<base::Instant> all_due_;
   unsigned all_attempts_ = 0;  // times in a row that the complete state did not help

@@ -17,6 +17,10 @@ std::string milliseconds(base::Duration duration) {
   return base::cat(us / 1000, ".", us % 1000 / 100);
 }
 
+Metrics::Sync sync_kind(const Outcome& outcome) {
+  return outcome.kind == Outcome::Kind::Replace ? Metrics::Sync::Full : Metrics::Sync::Partial;
+}
+
 // kube-proxy waits five minutes for podCIDRs, and ends when they change; here they are followed.
 void log_pod_cidrs(const proxy::model::NodeView& view) {
   if (view.config.detect_local != proxy::model::DetectLocal::NodeCidr) return;
@@ -130,6 +134,7 @@ void Controller::send(Work work) {
   parts_.health.queued();
   parts_.metrics.sync_queued(parts_.clock.wall());
   ledger_.sent(work);
+  facts_.sent(work);
   parts_.hand_over(std::move(work));
 }
 
@@ -140,13 +145,17 @@ void Controller::done(const Outcome& outcome) {
   parts_.metrics.count_kernel_writes(outcome.kernel_writes);
   parts_.metrics.count_apply_failures(outcome.failures.size());
   const bool general = !ledger_.general_error().empty();
+  for (const proxy::dataplane::RuleCount& rules : outcome.rules) parts_.metrics.set_iptables_rules(rules);
+  if (!outcome.failures.empty()) parts_.metrics.sync_failed(sync_kind(outcome));
   if (!general) {
     const base::WallTime now = parts_.clock.wall();
-    if (outcome.kind == Outcome::Kind::Replace) parts_.metrics.sync_done(Metrics::Sync::Full, outcome.took, now);
-    if (outcome.kind == Outcome::Kind::Apply) parts_.metrics.sync_done(Metrics::Sync::Partial, outcome.took, now);
+    if (outcome.kind == Outcome::Kind::Replace || outcome.kind == Outcome::Kind::Apply) {
+      parts_.metrics.sync_done(sync_kind(outcome), outcome.took, now);
+    }
     for (const base::WallTime trigger : outcome.origin.triggers) parts_.metrics.programmed(now - trigger);
   }
   if (ledger_.settled()) parts_.health.updated();
+  if (const auto applied = facts_.done(ledger_); applied.any() && parts_.facts_applied) parts_.facts_applied(applied);
   if (was_failing && !general) log::info("the dataplane works again");
   log_progress(outcome, !was_synced && ledger_.synced());
 }

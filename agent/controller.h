@@ -14,6 +14,7 @@
 #include "agent/ledger.h"
 #include "agent/mailbox.h"
 #include "agent/metrics.h"
+#include "agent/service_facts.h"
 #include "agent/work.h"
 #include "base/clock.h"
 #include "base/loop.h"
@@ -31,6 +32,7 @@ class Controller final : public kube::Sink {
     Metrics& metrics;
     Health& health;
     std::function<void(Work)> hand_over;
+    std::function<void(const FactBook::Applied&)> facts_applied{};  // when facts() has changed
   };
   Controller(Parts parts, const std::string& node_name, const proxy::model::Config& config = {});
 
@@ -46,6 +48,7 @@ class Controller final : public kube::Sink {
 
   const kube::Store& store() const { return store_; }
   const Ledger& ledger() const { return ledger_; }
+  const FactBook& facts() const { return facts_; }
   const proxy::model::NodeView& node_view() const { return view_; }
 
  private:
@@ -60,6 +63,7 @@ class Controller final : public kube::Sink {
   Parts parts_;
   kube::Store store_;
   Ledger ledger_;
+  FactBook facts_;
   FailureLog failure_log_;
   proxy::model::NodeView view_;
   Origin gathered_;  // of the batch in the making

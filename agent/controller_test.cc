@@ -240,13 +240,13 @@ TEST_F(ControllerTest, StatusSaysWhatIsApplied) {
                           .metrics_address = {},
                           .healthz_address = {}};
   const SourceStatus source{.kind = "manifests", .where = "/m", .connected = true, .errors = {"a.yaml:3: no kind"}};
-  auto before = base::parse_json(status_json(identity, controller, source, clock));
+  auto before = base::parse_json(status_json(identity, controller, source, {}, clock));
   ASSERT_TRUE(before);
   EXPECT_EQ((*before)["synced"], base::Value(false));
   EXPECT_EQ((*before)["generation"], base::Value(1));
   EXPECT_EQ((*before)["applied"], base::Value(0));
   apply_all(Outcome::Kind::Replace);
-  auto after = base::parse_json(status_json(identity, controller, source, clock));
+  auto after = base::parse_json(status_json(identity, controller, source, {}, clock));
   ASSERT_TRUE(after);
   EXPECT_EQ((*after)["synced"], base::Value(true));
   EXPECT_EQ((*after)["applied"], base::Value(1));
@@ -256,6 +256,23 @@ TEST_F(ControllerTest, StatusSaysWhatIsApplied) {
   EXPECT_EQ((*after)["kernel_writes"]["first_sync"], base::Value(1));
   EXPECT_EQ((*(*after)["source"]["errors"].as_array())[0], base::Value("a.yaml:3: no kind"));
   EXPECT_EQ((*(*after)["probes"].as_array())[0]["reason"], base::Value("tcx"));
+}
+
+TEST_F(ControllerTest, StatusSaysWhatDataplanesKnowOfTheNodeAndWhichHealthCheckPortsFail) {
+  kube::ServiceCidr cidr;
+  cidr.meta.key = {"", "kubernetes"};
+  cidr.cidrs = {*net::Prefix::parse("10.96.0.0/16")};
+  sync();
+  controller.upsert(cidr);
+  turn();
+  const std::map<Key, ServiceHealth::Port> ports = {{kWeb, {30100, ""}}, {{"default", "b"}, {30200, "taken"}}};
+  const auto status = base::parse_json(status_json({}, controller, {}, ports, clock));
+  ASSERT_TRUE(status);
+  EXPECT_EQ((*status)["node_state"]["service_cidrs"].as_array()->at(0), base::Value("10.96.0.0/16"));
+  EXPECT_EQ((*status)["node_state"]["node_port_addresses"].as_array()->at(0), base::Value("0.0.0.0/0"));
+  EXPECT_EQ((*status)["health_check_ports"], base::Value(2));
+  ASSERT_EQ((*status)["health_check_ports_failing"].as_array()->size(), 1U);
+  EXPECT_EQ((*status)["health_check_ports_failing"].as_array()->at(0)["service"], base::Value("default/b"));
 }
 
 TEST_F(ControllerTest, ServicesListsFrontendsCountsAgeAndTheLastError) {

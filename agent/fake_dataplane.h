@@ -27,6 +27,7 @@ struct FakeKernel {
   unsigned object_failures = 0;       // replace() calls that fail on an interface alone
   std::optional<Key> blame_on_apply;  // apply() reports this service too, whatever it was given
   std::function<void()> before_replace;
+  bool translates_by_conntrack = true;
 };
 
 class FakeDataplane final : public proxy::dataplane::Dataplane {
@@ -65,6 +66,8 @@ class FakeDataplane final : public proxy::dataplane::Dataplane {
     if (kernel_.blame_on_apply) report.failures.push_back({*kernel_.blame_on_apply, Error("taken by another")});
     return report;
   }
+
+  bool translates_by_conntrack() const override { return kernel_.translates_by_conntrack; }
 
   Status remove() override {
     kernel_.services.clear();

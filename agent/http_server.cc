@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kBacklog = 64;
 constexpr ev_ssize_t kMaxHeaderBytes = 8192;
+constexpr std::size_t kMaxBodyBytes = 8192;  // of a request that nobody reads
 constexpr int kIdleSeconds = 30;
 
 std::string_view reason_of(int code) {
@@ -45,16 +46,22 @@ std::map<std::string, std::string> query_of(const char* text) {
   return query;
 }
 
-HttpResponse answer(const HttpRoutes& routes, evhttp_request* request) {
+HttpRequest request_of(const evhttp_request* request) {
   const evhttp_uri* uri = evhttp_request_get_evhttp_uri(request);
   const char* path = uri == nullptr ? nullptr : evhttp_uri_get_path(uri);
-  const auto route = path == nullptr ? routes.end() : routes.find(path);
-  if (route == routes.end()) return {.code = 404, .body = "404 not found\n"};
   const auto method = evhttp_request_get_command(request);
-  if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
-    return {.code = 405, .body = "405 method not allowed: use GET\n"};
-  }
-  return route->second(HttpRequest{.path = path, .query = query_of(evhttp_uri_get_query(uri))});
+  return {.path = path == nullptr ? "" : path,
+          .query = query_of(uri == nullptr ? nullptr : evhttp_uri_get_query(uri)),
+          .reads_only = method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD};
+}
+
+HttpHandler by_route(HttpRoutes routes) {
+  return [routes = std::move(routes)](const HttpRequest& request) -> HttpResponse {
+    const auto route = routes.find(request.path);
+    if (route == routes.end()) return {.code = 404, .body = "404 not found\n"};
+    if (request.reads_only) return route->second(request);
+    return {.code = 405, .body = "405 method not allowed: use GET\n", .headers = {{"Allow", "GET, HEAD"}}};
+  };
 }
 
 void append(evbuffer* buffer, const std::string& text) { evbuffer_add(buffer, text.data(), text.size()); }
@@ -89,14 +96,14 @@ void send_piece(evhttp_connection* connection, void* raw) {
   evbuffer_free(buffer);
 }
 
-void reply(evhttp_request* request, void* routes) {
-  HttpResponse response = answer(*static_cast<const HttpRoutes*>(routes), request);
+void reply(evhttp_request* request, void* handler) {
+  HttpResponse response = (*static_cast<const HttpHandler*>(handler))(request_of(request));
   const bool wants_body = evhttp_request_get_command(request) != EVHTTP_REQ_HEAD;
   const std::string reason(reason_of(response.code));
   evkeyvalq* headers = evhttp_request_get_output_headers(request);
   evhttp_add_header(headers, "Content-Type", response.content_type.c_str());
   evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
-  if (response.code == 405) evhttp_add_header(headers, "Allow", "GET, HEAD");
+  for (const auto& [name, value] : response.headers) evhttp_add_header(headers, name.c_str(), value.c_str());
   if (response.more && wants_body) {
     evhttp_connection* connection = evhttp_request_get_connection(request);
     auto* stream = new Stream{request, std::move(response.more)};
@@ -137,7 +144,7 @@ Address socket_address(const net::Ip& ip, std::uint16_t port) {
   return result;
 }
 
-Result<base::Fd> bound_socket(int family, const sockaddr* address, socklen_t size) {
+Result<base::Fd> bound_socket(int family, const sockaddr* address, socklen_t size, OnAnyV6 families = OnAnyV6::Both) {
   base::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return Error::from_errno("socket", errno);
   const int on = 1;
@@ -147,6 +154,11 @@ Result<base::Fd> bound_socket(int family, const sockaddr* address, socklen_t siz
     if (::fchmod(fd.get(), 0600) != 0) return Error::from_errno("fchmod", errno);
   } else if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
     return Error::from_errno("SO_REUSEADDR", errno);
+  }
+  // Whatever net.ipv6.bindv6only says.
+  const int only = families == OnAnyV6::V6Only ? 1 : 0;
+  if (family == AF_INET6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) != 0) {
+    return Error::from_errno("IPV6_V6ONLY", errno);
   }
   if (::bind(fd.get(), address, size) != 0) return Error::from_errno("bind", errno);
   if (::listen(fd.get(), kBacklog) != 0) return Error::from_errno("listen", errno);
@@ -173,7 +185,7 @@ Status remove_stale_socket(const std::string& path) {
 
 struct HttpServer::Native {
   evhttp* http = nullptr;
-  HttpRoutes routes;
+  HttpHandler answer;
   ~Native() {
     if (http != nullptr) evhttp_free(http);
   }
@@ -184,18 +196,18 @@ HttpServer::~HttpServer() {
   if (is_unix_) ::unlink(address_.c_str());
 }
 
-Status HttpServer::serve(base::Loop& loop, int fd, HttpRoutes routes) {
+Status HttpServer::serve(base::Loop& loop, int fd, std::size_t max_body_bytes, HttpHandler answer) {
   base::Fd owned(fd);
   native_ = std::make_unique<Native>();
-  native_->routes = std::move(routes);
+  native_->answer = std::move(answer);
   native_->http = evhttp_new(loop.native());
   if (native_->http == nullptr) return Error("cannot create an HTTP server");
   evhttp_set_max_headers_size(native_->http, kMaxHeaderBytes);
-  evhttp_set_max_body_size(native_->http, 0);
+  evhttp_set_max_body_size(native_->http, static_cast<ev_ssize_t>(max_body_bytes));
   evhttp_set_timeout(native_->http, kIdleSeconds);
   evhttp_set_allowed_methods(native_->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
                                                 EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
-  evhttp_set_gencb(native_->http, &reply, &native_->routes);
+  evhttp_set_gencb(native_->http, &reply, &native_->answer);
   if (evhttp_accept_socket_with_handle(native_->http, owned.get()) == nullptr) {
     return Error("cannot accept connections");
   }
@@ -203,16 +215,28 @@ Status HttpServer::serve(base::Loop& loop, int fd, HttpRoutes routes) {
   return {};
 }
 
-Result<std::unique_ptr<HttpServer>> HttpServer::listen_tcp(base::Loop& loop, const net::Ip& address, std::uint16_t port,
-                                                           HttpRoutes routes) {
+Result<std::unique_ptr<HttpServer>> HttpServer::bind_tcp(base::Loop& loop, const net::Ip& address, std::uint16_t port,
+                                                         OnAnyV6 families, std::size_t max_body_bytes,
+                                                         HttpHandler answer) {
   const std::string context = "cannot listen on " + net::host_port(address, port);
   const Address to = socket_address(address, port);
-  base::Fd fd =
-      TRY_CONTEXT(bound_socket(to.storage.ss_family, reinterpret_cast<const sockaddr*>(&to.storage), to.size), context);
+  base::Fd fd = TRY_CONTEXT(
+      bound_socket(to.storage.ss_family, reinterpret_cast<const sockaddr*>(&to.storage), to.size, families), context);
   std::unique_ptr<HttpServer> server(new HttpServer());
   server->address_ = net::host_port(address, port_of(fd.get()));
-  TRY_CONTEXT(server->serve(loop, fd.release(), std::move(routes)), context);
+  TRY_CONTEXT(server->serve(loop, fd.release(), max_body_bytes, std::move(answer)), context);
   return server;
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::listen_tcp(base::Loop& loop, const net::Ip& address, std::uint16_t port,
+                                                           HttpRoutes routes) {
+  return bind_tcp(loop, address, port, OnAnyV6::Both, 0, by_route(std::move(routes)));
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::listen_for_all(base::Loop& loop, const net::Ip& address,
+                                                               std::uint16_t port, OnAnyV6 families,
+                                                               HttpHandler handler) {
+  return bind_tcp(loop, address, port, families, kMaxBodyBytes, std::move(handler));
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::listen_unix(base::Loop& loop, const std::string& path,
@@ -229,7 +253,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen_unix(base::Loop& loop, co
   std::unique_ptr<HttpServer> server(new HttpServer());
   server->address_ = path;
   server->is_unix_ = true;
-  TRY_CONTEXT(server->serve(loop, fd.release(), std::move(routes)), context);
+  TRY_CONTEXT(server->serve(loop, fd.release(), 0, by_route(std::move(routes))), context);
   return server;
 }
 

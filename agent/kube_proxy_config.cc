@@ -117,6 +117,14 @@ std::optional<T> read_number_as(const Setting& setting, const Value& value) {
   return std::nullopt;
 }
 
+// What no JSON or YAML can say must not come in either.
+bool is_utf8(const std::string& text) {
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return true;
+  const Value value(text);
+  const auto again = base::parse_json(base::to_json(value));
+  return again && *again == value;
+}
+
 Status set_from(const Field&, const Setting&, K&, std::monostate) { return {}; }
 
 template <typename T>
@@ -129,6 +137,9 @@ Status set_from(const Field& field, const Setting& setting, K& configuration, T 
     const std::string use = cat("allowed: use ", use_of<T>(setting));
     const bool whole = field.value().as_array() != nullptr || field.value().as_object() != nullptr;
     return whole ? field.error(cat(base::to_json(field.value()), " is not ", use)) : field.not_a(use);
+  }
+  if constexpr (std::is_same_v<T, std::string>) {
+    if (!is_utf8(*value)) return field.error("is not UTF-8");
   }
   if constexpr (std::is_same_v<T, K::Gates>) {
     for (const auto& [name, on] : *value) {

@@ -2,9 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
-
 #include "agent/kube_proxy_settings.h"
+#include "base/file.h"
 #include "base/strings.h"
 
 namespace fairlead::agent {
@@ -112,6 +111,12 @@ TEST(KubeProxyConfig, TheFileOfKubeadmIsTheDefaultsWithItsClusterAndItsKubeconfi
   expected.cluster_cidr = "10.244.0.0/16,fd00:10:244::/56";
   expected.client_connection_kubeconfig = "/var/lib/kube-proxy/kubeconfig.conf";
   EXPECT_EQ(decoded(kKubeadm), expected);
+}
+
+TEST(KubeProxyConfig, TheExampleIsTakenWithoutAWarning) {
+  const auto text = base::read_file(FAIRLEAD_SOURCE_DIR "/examples/kube-proxy/config.conf");
+  ASSERT_TRUE(text.has_value()) << text.error().message();
+  EXPECT_EQ(decoded(*text).cluster_cidr, "10.244.0.0/16");
 }
 
 TEST(KubeProxyConfig, DefaultsAreThoseOfKubeProxy) {
@@ -307,6 +312,7 @@ INSTANTIATE_TEST_SUITE_P(
               "line 3: featureGates: {\"AllBeta\":1} is not allowed: use names of feature gates, each with true or "
               "false"},
         Wrong{"logging: {format: xml}", "line 3: logging.format: \"xml\" is not allowed: use text or json"},
+        Wrong{"hostnameOverride: \"\xd0\"", "line 3: hostnameOverride: is not UTF-8"},
         Wrong{"---\na: 1", "holds 2 documents: use exactly one"},
         Wrong{"mode: [", "line 3: not YAML: end of sequence flow not found"}));
 

@@ -5,9 +5,11 @@
 //                           ^   |                                    |
 //                 status <--+   +--> Metrics, Health                 |
 //                           ^------------------Outcome---------------+
-//   Servers (/metrics, /healthz, /v1/status) read the Controller on the loop thread.
+//   Servers (/metrics, /healthz, /v1/status) and ServiceHealth (healthCheckNodePort) read the Controller on the loop
+//   thread; Events tell the API server what they could not do.
 #include <malloc.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -18,15 +20,19 @@
 #include <thread>
 #include <utility>
 
+#include "agent/conntrack_cleaner.h"
 #include "agent/controller.h"
+#include "agent/events.h"
 #include "agent/file_watch.h"
 #include "agent/health.h"
+#include "agent/leftovers.h"
 #include "agent/lock.h"
 #include "agent/metrics.h"
 #include "agent/mounts.h"
 #include "agent/node_setup.h"
 #include "agent/options.h"
 #include "agent/servers.h"
+#include "agent/service_health.h"
 #include "agent/sources.h"
 #include "agent/status.h"
 #include "agent/surroundings.h"
@@ -34,6 +40,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "net/conntrack/netlink.h"
+#include "net/links.h"
 #include "proxy/dataplane/select.h"
 
 namespace fairlead::agent {
@@ -73,11 +81,62 @@ void remove_other_dataplanes(const std::string& chosen, const Options& options) 
   }
 }
 
+Result<std::vector<net::Ip>> local_addresses() {
+  std::vector<net::Ip> out;
+  for (const net::LocalAddress& local : TRY(net::list_links()).addresses) out.push_back(local.address);
+  return out;
+}
+
+Spared spared(const std::string& chosen, const Options& options) {
+  return {.iptables_chains = chosen == "iptables", .nft_table = options.dataplane_options.instance == "kube-proxy"};
+}
+
+// On the worker's thread, once everything is in our dataplane. A kube-proxy that still runs would only write its rules
+// again, so without being told to we say what is there and leave it.
+void handle_kube_proxy_leftovers(const std::string& chosen, const Options& options) {
+  const auto found = find_kube_proxy(spared(chosen, options));
+  if (!found) log::warn("cannot look for kube-proxy's rules", {{"err", found.error().message()}});
+  if (!found || found->empty()) return;
+  const std::string modes = base::join(*found, ", ");
+  if (!options.clean_kube_proxy) {
+    log::warn("kube-proxy's rules are still in place",
+              {{"modes", modes}, {"hint", "stop kube-proxy, then start with --clean-kube-proxy"}});
+    return;
+  }
+  const auto removed = remove_kube_proxy(spared(chosen, options));
+  if (!removed) log::warn("cannot remove what kube-proxy left", {{"err", removed.error().message()}});
+  if (removed) log::info("removed what kube-proxy left", {{"what", base::join(*removed, ", ")}});
+}
+
+// Each Service with a healthCheckNodePort costs a descriptor, and the soft limit is often 1024. As Go's runtime does.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Gates of Kubernetes 1.36 that are locked on there and that this implements.
+void set_features(Metrics& metrics) {
+  for (const char* name : {"MultiCIDRServiceAllocator", "PreferSameTrafficDistribution"}) {
+    metrics.set_feature(name, true);
+  }
+}
+
 void log_selection(const dataplane::Selection& selection) {
   for (const dataplane::NamedProbe& each : selection.probes) {
     log::info(each.probe.usable ? "dataplane chosen" : "dataplane unusable",
               {{"dataplane", each.dataplane}, {"reason", each.probe.reason}});
   }
+}
+
+void tell_closed_port(const Controller& controller, Events& events, const Key& service, std::uint16_t port,
+                      const Error& error) {
+  log::warn("cannot open a health check port, trying again",
+            {{"service", service.to_string()}, {"err", error.message()}});
+  const kube::Service* object = controller.store().service(service);
+  events.emit(service_health_failed(controller.node_view().name, service, object == nullptr ? "" : object->meta.uid,
+                                    port, error.message()));
 }
 
 // kube-proxy's bindAddressHardFail; without it every address is tried again.
@@ -141,7 +200,9 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
                     .probes = {},
                     .metrics_address = {},
                     .healthz_address = {}};
+  raise_descriptor_limit();
   Metrics metrics(identity.version);
+  set_features(metrics);
   Health health(clock, options.health_timeout);
   std::optional<Error> fatal;
 
@@ -162,37 +223,68 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
   };
   const auto after_first_replace = [&] {
     remove_other_dataplanes(chosen, options);
+    handle_kube_proxy_leftovers(chosen, options);
     if (conntrack == Conntrack::NotLoaded) tune_conntrack_again(options);
     ::malloc_trim(0);  // what the first sync needed and nothing will need again
   };
 
+  const auto clean_conntrack = [&]() -> std::unique_ptr<Applier::Listener> {
+    auto cleaner = ConntrackCleaner::start(
+        {.clock = clock,
+         .half_open = options.conntrack_clean_half_open,
+         .open = net::conntrack::open_netlink,
+         .local_addresses = local_addresses,
+         .done = [&](const proxy::conntrack::Pass& pass) {
+           loop->post([&metrics, pass] { metrics.conntrack_reconciled(pass.family, pass.took, pass.deleted); });
+         }});
+    if (cleaner) return std::move(*cleaner);
+    log::warn("conntrack will not be cleaned", {{"err", cleaner.error().message()}});
+    return nullptr;
+  };
+
   Controller* thinker = nullptr;
-  const auto worker =
-      TRY(Worker::create(*loop, clock, Backoff{}, {.open = open, .after_first_replace = after_first_replace},
-                         {.outcome = [&](const Outcome& outcome) { thinker->done(outcome); },
-                          .open_failed =
-                              [&](const Error& error) {
-                                fatal = error;
-                                loop->stop();
-                              },
-                          .wants_all = [&] { thinker->send_all(); }}));
+  ServiceHealth* health_ports = nullptr;
+  const auto worker = TRY(Worker::create(
+      *loop, clock, Backoff{}, {.open = open, .after_first_replace = after_first_replace, .listener = clean_conntrack},
+      {.outcome = [&](const Outcome& outcome) { thinker->done(outcome); },
+       .open_failed =
+           [&](const Error& error) {
+             fatal = error;
+             loop->stop();
+           },
+       .wants_all = [&] { thinker->send_all(); }}));
   Controller controller({.loop = *loop,
                          .clock = clock,
                          .metrics = metrics,
                          .health = health,
-                         .hand_over = [&](Work work) { worker->inbox().put(std::move(work)); }},
+                         .hand_over = [&](Work work) { worker->inbox().put(std::move(work)); },
+                         .facts_applied = [&](const FactBook::Applied& change) { health_ports->update(change); }},
                         options.node_name, options.model);
   thinker = &controller;
   worker->start();
 
   const auto source = TRY(Source::open(*loop, clock, controller, options));
+  Events events(*loop, clock, source->http(), options.node_name, Events::Pace());
+  events.emit(starting(options.node_name));
+  ServiceHealth service_health({.loop = *loop,
+                                .health = health,
+                                .book = controller.facts(),
+                                .failed = [&](const Key& service, std::uint16_t port, const Error& error) {
+                                  tell_closed_port(controller, events, service, port, error);
+                                }});
+  health_ports = &service_health;
   const auto servers = TRY(Servers::start({.loop = *loop,
                                            .clock = clock,
                                            .identity = identity,
                                            .controller = controller,
                                            .metrics = metrics,
                                            .health = health,
-                                           .source_status = [&] { return source->status(); }},
+                                           .events = events,
+                                           .service_health = service_health,
+                                           .api = source->http(),
+                                           .source_status = [&] { return source->status(); },
+                                           .configz = [&] { return configz_json(options); },
+                                           .arguments = arguments},
                                           options));
   if (options.kube_proxy.bind_address_hard_fail) TRY(all_listening(options, identity));
   const auto reread = [&] {
@@ -252,6 +344,16 @@ Status cleanup(const Options& options) {
       continue;
     }
     std::printf("%s: %s\n", module.name.c_str(), *removed == dataplane::Found::Removed ? "removed" : "nothing there");
+  }
+  if (options.clean_kube_proxy) {
+    const auto removed = remove_kube_proxy();
+    if (!removed) {
+      std::fprintf(stderr, "error: kube-proxy: %s\n", removed.error().message().c_str());
+      failed += std::string(failed.empty() ? "" : ", ") + "kube-proxy";
+    } else {
+      for (const std::string& line : *removed) std::printf("kube-proxy: %s\n", line.c_str());
+      if (removed->empty()) std::puts("kube-proxy: nothing there");
+    }
   }
   if (lock) std::printf("%s: %s\n", options.state_dir.c_str(), remove_state(options) ? "removed" : "nothing there");
   if (!failed.empty()) return Error("not everything could be removed: " + failed);

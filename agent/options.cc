@@ -23,8 +23,13 @@ using base::log::Level;
 constexpr Flag kOwnFlags[] = {
     {.name = "bpf-root", .value = "DIR", .help = "bpffs to pin into (default: /sys/fs/bpf, mounted when missing)"},
     {.name = "cgroup", .value = "DIR", .help = "cgroup2 to attach socket load balancing to (default: the root of it)"},
+    {.name = "clean-kube-proxy", .value = "", .help = "Remove what a kube-proxy left, once the first sync is done"},
+    {.name = "conntrack-clean-half-open",
+     .value = "",
+     .help = "Also forget TCP and SCTP connections that no endpoint answered, when it does not serve any more"},
     {.name = "dataplane", .value = "NAME", .help = "auto, ebpf, nftables or iptables (default: auto)"},
     {.name = "instance", .value = "NAME", .help = "Names what is ours in the kernel (default: fairlead)"},
+    {.name = "kube-proxy", .value = "", .help = "With cleanup: remove what a kube-proxy left, too"},
     {.name = "log-format", .value = "FORMAT", .help = "text or json (default: text)"},
     {.name = "log-level", .value = "LEVEL", .help = "debug, info, warn or error (default: info)"},
     {.name = "manifests",
@@ -332,6 +337,9 @@ Status choose_dataplane(const Flags& flags, Options& options) {
 // Everything but the configuration itself.
 Result<Options> with_own_flags(Options options, const Flags& flags, const Surroundings& surroundings) {
   choose_node_settings(flags, options);
+  for (const char* name : {"clean-kube-proxy", "kube-proxy"}) {
+    if (TRY(switch_of(flags, name))) options.clean_kube_proxy = true;
+  }
   TRY(choose_dataplane(flags, options));
   options.manifests = flags.get("manifests");
   options.master = flags.get("master");
@@ -350,6 +358,7 @@ Result<Options> with_own_flags(Options options, const Flags& flags, const Surrou
   options.dataplane_options.cgroup = cgroup.empty() ? surroundings.default_cgroup() : cgroup;
   options.metrics = listener_of(options.kube_proxy.metrics_bind_address);
   options.healthz = listener_of(options.kube_proxy.healthz_bind_address);
+  options.conntrack_clean_half_open = TRY(switch_of(flags, "conntrack-clean-half-open"));
   options.resync_period = TRY(period_of("--resync-period", flags.get("resync-period", "15m")));
   options.log_level = TRY(level_of(flags, options.kube_proxy.logging_verbosity));
   options.log_format = TRY(format_of(flags.get("log-format", options.kube_proxy.logging_format)));
@@ -399,7 +408,7 @@ std::variant<Options, Stop> parse_options(const std::vector<std::string>& argume
 
   Options options;
   options.command = *command;
-  options.cleanup_kube_proxy = *command == Command::Cleanup && line->words.empty();
+  options.clean_kube_proxy = *command == Command::Cleanup && line->words.empty();
   options.write_config_to = flags.get("write-config-to");
   options.config_file = flags.get("config");
   const bool file = !options.config_file.empty();

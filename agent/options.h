@@ -25,8 +25,7 @@ enum class Command : std::uint8_t { Run, InitOnly, Cleanup, Probe, Version, Writ
 
 struct Options {
   Command command = Command::Run;
-  bool cleanup_kube_proxy = false;  // with Command::Cleanup: what kube-proxy left, too (--cleanup)
-  std::string write_config_to;      // with Command::WriteConfig: a file
+  std::string write_config_to;  // with Command::WriteConfig: a file
 
   std::string manifests;   // a directory; else an API server:
   std::string kubeconfig;  // a file
@@ -44,6 +43,11 @@ struct Options {
   std::string dataplane = "auto";
   proxy::dataplane::Options dataplane_options;
   base::Duration resync_period = std::chrono::minutes(15);
+  // Besides UDP: TCP and SCTP connections that nobody answered, to endpoints that do not serve any more.
+  bool conntrack_clean_half_open = false;
+
+  // Remove what a kube-proxy left: with Command::Cleanup, or once our first complete state is in place.
+  bool clean_kube_proxy = false;
 
   std::string state_dir = "/run/fairlead";
   std::string status_socket;      // <state_dir>/agent.sock

@@ -144,8 +144,8 @@ TEST(Options, APortAloneIsThatOfAnAddressWithoutOne) {
 
 TEST(Options, CommandsOfKubeProxyAreFlags) {
   EXPECT_EQ(parsed({"--cleanup"}).command, Command::Cleanup);
-  EXPECT_TRUE(parsed({"--cleanup"}).cleanup_kube_proxy);
-  EXPECT_FALSE(parsed({"cleanup"}).cleanup_kube_proxy);
+  EXPECT_TRUE(parsed({"--cleanup"}).clean_kube_proxy);
+  EXPECT_FALSE(parsed({"cleanup"}).clean_kube_proxy);
   EXPECT_EQ(parsed({"--cleanup=false"}).command, Command::Run);
   EXPECT_EQ(parsed({"--init-only"}).command, Command::InitOnly);
   EXPECT_EQ(parsed({"--version"}).command, Command::Version);
@@ -279,6 +279,12 @@ TEST(Options, ConfigzShowsTheConfigurationInForce) {
   EXPECT_EQ(configuration["mode"], base::Value("ipvs"));
   EXPECT_EQ(configuration["hostnameOverride"], base::Value("n"));
   EXPECT_EQ(configuration["conntrack"]["tcpEstablishedTimeout"], base::Value("24h0m0s"));
+}
+
+TEST(Options, KubeProxysLeftoversAreRemovedOnlyWhenAsked) {
+  EXPECT_FALSE(parsed({"cleanup"}).clean_kube_proxy);
+  EXPECT_TRUE(parsed({"cleanup", "--kube-proxy"}).clean_kube_proxy);
+  EXPECT_TRUE(parsed({"--clean-kube-proxy"}).clean_kube_proxy);
 }
 
 TEST(Options, HelpGoesToStdoutAndIsNoFailure) {

@@ -17,8 +17,9 @@ ProcessStats process_stats() {
   if (const auto statm = base::read_file("/proc/self/statm", 4096)) {
     const auto fields = base::split(*statm, ' ');
     if (fields.size() > 1) {
-      stats.resident_bytes = base::parse_number<std::uint64_t>(fields[1]).value_or(0) *
-                             static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+      const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+      stats.virtual_bytes = base::parse_number<std::uint64_t>(fields[0]).value_or(0) * page;
+      stats.resident_bytes = base::parse_number<std::uint64_t>(fields[1]).value_or(0) * page;
     }
   }
   rusage usage{};
@@ -31,6 +32,8 @@ ProcessStats process_stats() {
   std::error_code ignored;
   const std::filesystem::directory_iterator entries("/proc/self/fd", ignored);
   stats.open_descriptors = ignored ? 0 : static_cast<std::uint64_t>(std::distance(begin(entries), end(entries)));
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) stats.max_descriptors = limit.rlim_cur;
   return stats;
 }
 

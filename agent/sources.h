@@ -25,6 +25,7 @@ class Source {
   static Result<std::unique_ptr<Source>> open(base::Loop& loop, const base::Clock& clock, kube::Sink& sink,
                                               const Options& options);
   SourceStatus status() const;
+  kube::HttpClient* http() { return http_.get(); }  // to the API server; nullptr: there is none
 
  private:
   explicit Source(const base::Clock& clock) : failure_log_(clock) {}

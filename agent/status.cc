@@ -81,6 +81,35 @@ void set_progress(Value& status, const Ledger::Totals& totals) {
   status.set("first_sync", std::move(first_sync));
 }
 
+Value prefixes_value(const std::vector<net::Prefix>& prefixes) {
+  Value::Array list;
+  for (const net::Prefix& prefix : prefixes) list.emplace_back(prefix.to_string());
+  return Value(std::move(list));
+}
+
+Value node_state_value(const NodeState& node) {
+  Value value;
+  value.set("pods", prefixes_value(node.pods.sources));
+  value.set("pod_interface", Value(node.pods.interface + (node.pods.interface_is_prefix ? "*" : "")));
+  value.set("node_port_addresses", prefixes_value(node.node_port_addresses));
+  value.set("service_cidrs", prefixes_value(node.service_cidrs));
+  return value;
+}
+
+Value failing_ports_value(const std::map<Key, ServiceHealth::Port>& ports) {
+  Value::Array list;
+  for (const auto& [key, port] : ports) {
+    if (port.error.empty()) continue;
+    if (list.size() == kFailuresShown) break;
+    Value failing;
+    failing.set("service", Value(key.to_string()));
+    failing.set("port", Value(std::int64_t{port.number}));
+    failing.set("error", Value(port.error));
+    list.push_back(std::move(failing));
+  }
+  return Value(std::move(list));
+}
+
 Value frontends_value(const ServiceState& state) {
   Value::Array list;
   for (const auto& port : state.ports) {
@@ -122,7 +151,7 @@ Value service_value(const ServiceState& state, const Ledger& ledger, const base:
 }  // namespace
 
 std::string status_json(const Identity& identity, const Controller& controller, const SourceStatus& source,
-                        const base::Clock& clock) {
+                        const std::map<Key, ServiceHealth::Port>& health_ports, const base::Clock& clock) {
   const Ledger& ledger = controller.ledger();
   Value status;
   status.set("version", Value(identity.version));
@@ -144,6 +173,9 @@ std::string status_json(const Identity& identity, const Controller& controller, 
   status.set("rss_bytes", Value(process_stats().resident_bytes));
   status.set("metrics_address", Value(identity.metrics_address));
   status.set("healthz_address", Value(identity.healthz_address));
+  status.set("node_state", node_state_value(proxy::model::node_state(controller.node_view())));
+  status.set("health_check_ports", Value(static_cast<std::uint64_t>(health_ports.size())));
+  status.set("health_check_ports_failing", failing_ports_value(health_ports));
   return base::to_json(status);
 }
 

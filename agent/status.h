@@ -3,11 +3,14 @@
 // GET /v1/status: version, instance, node, pid, started, uptime_seconds, dataplane, probes[], source{}, synced,
 //   services, endpoints, generation (batches of changes seen), applied (the newest of them in the kernel),
 //   pending, last_applied, last_apply_us, kernel_writes{total, first_sync, last}, first_sync{apply_us, since_start_ms},
-//   failing (count), failures[] (at most 100), error, rss_bytes, metrics_address, healthz_address.
+//   failing (count), failures[] (at most 100), error, rss_bytes, metrics_address, healthz_address,
+//   node_state{pods[], pod_interface, node_port_addresses[], service_cidrs[]},
+//   health_check_ports (count), health_check_ports_failing[] (at most 100).
 // GET /v1/services[?namespace=NS]: a list of services with frontends, endpoint counts, age and last error.
 // Everything about a change is in the kernel when applied == generation, failing == 0 and error is empty.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,6 +18,7 @@
 
 #include "agent/controller.h"
 #include "agent/http_server.h"
+#include "agent/service_health.h"
 #include "base/clock.h"
 #include "proxy/dataplane/select.h"
 
@@ -38,7 +42,7 @@ struct Identity {
 };
 
 std::string status_json(const Identity& identity, const Controller& controller, const SourceStatus& source,
-                        const base::Clock& clock);
+                        const std::map<Key, ServiceHealth::Port>& health_ports, const base::Clock& clock);
 
 // GET /v1/services in pieces of some hundred services: 50,000 of them at once would stop the loop for half a second and
 // cost more memory than the agent itself. What changes between two pieces may show in either state.

@@ -60,6 +60,7 @@ struct Outcome {
   std::vector<Key> tried;  // Apply, Retry: sorted; what has no failure is in the kernel. Replace: empty, it was all
   std::uint64_t kernel_writes = 0;
   std::vector<proxy::dataplane::Failure> failures;
+  std::vector<proxy::dataplane::RuleCount> rules{};
   base::Duration took{};
 };
 

@@ -14,8 +14,10 @@ class Worker::Run {
   Run(Worker& worker, std::unique_ptr<Dataplane> dataplane)
       : worker_(worker),
         dataplane_(std::move(dataplane)),
-        applier_(*dataplane_, worker.clock_, worker.backoff_,
-                 [this] { return std::uniform_real_distribution<double>(0, 1)(random_); }) {}
+        listener_(dataplane_->translates_by_conntrack() && worker.setup_.listener ? worker.setup_.listener() : nullptr),
+        applier_(
+            *dataplane_, worker.clock_, worker.backoff_,
+            [this] { return std::uniform_real_distribution<double>(0, 1)(random_); }, listener_.get()) {}
 
   void until_stopped() {
     const auto inbox = worker_.loop_->watch(worker_.inbox_->fd(), base::Interest::Read, [this](base::Ready) {
@@ -52,6 +54,7 @@ class Worker::Run {
 
   Worker& worker_;
   std::unique_ptr<Dataplane> dataplane_;
+  std::unique_ptr<Applier::Listener> listener_;  // may be nullptr
   std::minstd_rand random_{std::random_device{}()};
   Applier applier_;
   bool replaced_once_ = false;

@@ -22,6 +22,8 @@ class Worker {
   struct Setup {
     std::function<Result<std::unique_ptr<proxy::dataplane::Dataplane>>()> open;  // on the worker's thread
     std::function<void()> after_first_replace;                                   // on the worker's thread
+    // On the worker's thread, where the dataplane translates by conntrack; nullptr for nobody.
+    std::function<std::unique_ptr<Applier::Listener>()> listener{};
   };
   // All called on `reports`' thread.
   struct Reports {

@@ -24,6 +24,7 @@ class WorkerTest : public testing::Test {
   std::deque<Outcome> outcomes;
   std::string open_error;
   unsigned asked = 0;
+  std::atomic<unsigned> listeners = 0;  // asked for
   std::unique_ptr<Worker> worker;
 
   void start(bool opens = true, std::function<void()> after_first_replace = {}) {
@@ -34,7 +35,11 @@ class WorkerTest : public testing::Test {
                                      return std::unique_ptr<proxy::dataplane::Dataplane>(
                                          std::make_unique<FakeDataplane>(kernel, notification_fd));
                                    },
-                                   .after_first_replace = std::move(after_first_replace)},
+                                   .after_first_replace = std::move(after_first_replace),
+                                   .listener = [this]() -> std::unique_ptr<Applier::Listener> {
+                                     ++listeners;
+                                     return nullptr;
+                                   }},
                                   {.outcome = [this](Outcome outcome) { outcomes.push_back(std::move(outcome)); },
                                    .open_failed = [this](const Error& error) { open_error = error.message(); },
                                    .wants_all = [this] { ++asked; }}));
@@ -126,6 +131,18 @@ TEST_F(WorkerTest, HandlesNotificationsOfTheKernel) {
   wait_for([&] { return !outcomes.empty(); });
   EXPECT_EQ(outcomes[0].kind, Outcome::Kind::Notification);
   worker->stop();
+}
+
+TEST_F(WorkerTest, OnlyADataplaneThatTranslatesByConntrackHasItCleaned) {
+  for (const bool by_conntrack : {true, false}) {
+    kernel.translates_by_conntrack = by_conntrack;
+    start();
+    worker->inbox().put(everything({}));
+    wait_for([&] { return !outcomes.empty(); });
+    worker->stop();
+    outcomes.clear();
+    EXPECT_EQ(listeners, 1U);
+  }
 }
 
 TEST_F(WorkerTest, AFailedOpenIsReported) {

@@ -135,8 +135,6 @@ static __always_inline int claim_reply(struct __sk_buff *skb, const struct packe
 			    bpf_map_update_elem(&flows, reply, row, BPF_ANY) == 0)
 				return 0;
 		}
-		if (p->key.proto == IPPROTO_SCTP)
-			break;
 		reply->dport = bpf_htons((__u16)(FIRST_PORT + bpf_get_prandom_u32() % (65536 - FIRST_PORT)));
 	}
 	count(COUNT_FLOW_NO_PORT);

@@ -257,7 +257,6 @@ enum counter {
 	COUNT_PACKET_REJECTED,
 	COUNT_PACKET_DROPPED, /* frontend without endpoints that wants silence */
 	COUNT_ICMP_TRANSLATED,
-	COUNT_SCTP_PORT,     /* SCTP would need a port change, which needs a CRC over the packet */
 	COUNT_UNKNOWN_PORT,  /* refused: a ClusterIP, at a port that no service has */
 	COUNT_UNALLOCATED,   /* dropped: where ClusterIPs come from, but no service's */
 	COUNT_SOURCE_DENIED, /* dropped: the frontend is not for this source */

@@ -187,10 +187,6 @@ static __noinline int open_flow(struct __sk_buff *skb, struct workspace *w, int 
 	const struct packet *p = &w->packet;
 	const struct selection *s = &w->selection;
 
-	if (p->key.proto == IPPROTO_SCTP && s->endpoint.port != p->key.dport) {
-		count(COUNT_SCTP_PORT);
-		return GIVE_UP;
-	}
 	return begin_flow(skb, p, s, is_masqueraded(skb, p, s, egress), &w->row, &w->other) ? GIVE_UP : TRANSLATE;
 }
 

@@ -95,6 +95,37 @@ void add_progress(std::vector<Line>& lines, const Value& status) {
                                   " by the first sync, ", int_of(writes["last"]), " by the last change")});
 }
 
+std::string words_of(const Value& list) {
+  std::string out;
+  for (const Value& each : list_of(list)) out += (out.empty() ? "" : " ") + text_of(each);
+  return out;
+}
+
+void add_node_state(std::vector<Line>& lines, const Value& status) {
+  const Value& node = status["node_state"];
+  if (node.is_null()) return;
+  const std::string interface = text_of(node["pod_interface"]);
+  const std::string sources = words_of(node["pods"]);
+  const bool known = !interface.empty() || !sources.empty();
+  lines.push_back({"pods",
+                   known ? (interface.empty() ? sources : base::cat("on ", interface)) : "not told from strangers",
+                   Tone::Plain});
+  const std::string cidrs = words_of(node["service_cidrs"]);
+  lines.push_back({"node ports", base::cat("on ", words_of(node["node_port_addresses"]))});
+  lines.push_back({"service CIDRs", cidrs.empty() ? "none known" : cidrs});
+}
+
+void add_health_ports(std::vector<Line>& lines, const Value& status) {
+  const Value::Array& failing = list_of(status["health_check_ports_failing"]);
+  const std::int64_t count = int_of(status["health_check_ports"]);
+  if (count == 0) return;
+  lines.push_back({"health checks", base::cat(count, count == 1 ? " node port" : " node ports")});
+  for (const Value& each : failing) {
+    lines.push_back(
+        {"", base::cat(text_of(each["service"]), ": ", text_of(each["error"]), ", trying again"), Tone::Bad});
+  }
+}
+
 void add_failures(std::vector<Line>& lines, const Value& status) {
   if (const std::string error = text_of(status["error"]); !error.empty()) lines.push_back({"ERROR", error, Tone::Bad});
   const std::int64_t failing = int_of(status["failing"]);
@@ -175,10 +206,12 @@ std::string status_text(const Value& status, Colour colour) {
   add_dataplane(lines, status);
   add_source(lines, status["source"]);
   add_progress(lines, status);
+  add_node_state(lines, status);
   const std::string metrics = text_of(status["metrics_address"]);
   const std::string healthz = text_of(status["healthz_address"]);
   lines.push_back({"listens", base::cat("metrics ", metrics.empty() ? "off" : metrics, ", health ",
                                         healthz.empty() ? "off" : healthz)});
+  add_health_ports(lines, status);
   add_failures(lines, status);
   return aligned(lines, colour);
 }

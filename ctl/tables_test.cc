@@ -82,6 +82,25 @@ TEST(StatusText, SaysWhatRunsAndWhatIsWrong) {
             "              and 1 more\n");
 }
 
+TEST(StatusText, SaysWhatTheNodeIsAndWhatItsHealthCheckPortsDo) {
+  const std::string text = status_text(json(R"({
+      "node_state": {"pods": ["10.244.0.0/16"], "pod_interface": "", "service_cidrs": ["10.96.0.0/12", "fd00::/108"],
+                     "node_port_addresses": ["192.0.2.0/24", "::/0"]},
+      "health_check_ports": 2,
+      "health_check_ports_failing": [{"service": "shop/web", "port": 30100, "error": "cannot listen on [::]:30100"}]})"),
+                                       Colour::Off);
+  for (const char* line : {"pods          10.244.0.0/16\n", "node ports    on 192.0.2.0/24 ::/0\n",
+                           "service CIDRs 10.96.0.0/12 fd00::/108\n", "health checks 2 node ports\n",
+                           "              shop/web: cannot listen on [::]:30100, trying again\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << " is not in\n" << text;
+  }
+}
+
+TEST(StatusText, SaysThatPodsCannotBeToldFromStrangers) {
+  const std::string text = status_text(json(R"({"node_state": {"pods": [], "pod_interface": ""}})"), Colour::Off);
+  EXPECT_NE(text.find("pods          not told from strangers\n"), std::string::npos) << text;
+}
+
 TEST(StatusText, BeforeTheFirstSyncSaysSo) {
   const std::string text = status_text(json(R"({"synced": false, "dataplane": ""})"), Colour::Off);
   EXPECT_NE(text.find("dataplane     not chosen yet\n"), std::string::npos) << text;

@@ -59,6 +59,7 @@ class FakeHttp final : public HttpClient {
         Asked{.path = request.path, .accept = request.accept, .callbacks = std::move(callbacks), .open = true}));
     return std::make_unique<Handle>(asked.back());
   }
+  std::unique_ptr<HttpStream> post(Request, std::string, HttpCallbacks) override { return nullptr; }
   const Counters& counters() const override { return counters_; }
 
   // The newest request for `resource`, e.g. "/services?".

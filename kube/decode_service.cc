@@ -60,12 +60,10 @@ Status decode_ports(const Field& spec, Service* out) {
   return {};
 }
 
-// An address that traffic can be sent to; else an error where errors are told, and nothing elsewhere. As kubernetes
-// v1.36 pkg/apis/core/validation ValidateNonSpecialIP: a service on 127.0.0.1 would take the node's own loopback
-// traffic.
+// An address that traffic can be sent to; else an error where errors are told, and nothing elsewhere.
 Result<std::optional<net::Ip>> service_ip(const Field& item) {
   const auto ip = TRY(item.ip());
-  if (!ip || !(ip->is_loopback() || ip->is_multicast() || ip->is_unspecified())) return ip;
+  if (!ip || is_service_address(*ip)) return ip;
   if (item.strict()) return item.not_a("an address of a service (not unspecified, loopback or multicast)");
   return std::optional<net::Ip>();
 }

@@ -52,7 +52,9 @@ struct Transfer {
   Client* client = nullptr;
   Stream* stream = nullptr;  // nullptr: dropped, or the ping
   HttpCallbacks callbacks;
-  std::string name;  // "GET https://host:port/path" for errors
+  std::string name;                 // "GET https://host:port/path" for errors
+  std::optional<std::string> json;  // the body of a POST; else a GET
+  std::string_view method() const { return json ? "POST" : "GET"; }
   Easy easy;
   HeaderList headers;
   HeaderList connect_to;
@@ -88,6 +90,7 @@ class Client final : public HttpClient {
   Status open();
 
   std::unique_ptr<HttpStream> get(Request request, HttpCallbacks callbacks) override;
+  std::unique_ptr<HttpStream> post(Request request, std::string json, HttpCallbacks callbacks) override;
   const Counters& counters() const override { return counters_; }
   void drop(Transfer* transfer);
 
@@ -105,6 +108,8 @@ class Client final : public HttpClient {
   Status set_identity(Transfer& transfer);
   Status set_target(Transfer& transfer, const Request& request);
   void start(std::unique_ptr<Transfer> transfer, const Request& request);
+  std::unique_ptr<HttpStream> start_stream(std::unique_ptr<Transfer> transfer, const Request& request,
+                                           HttpCallbacks callbacks);
 
   // The life of the connection.
   void act(curl_socket_t fd, int events);
@@ -202,6 +207,7 @@ std::size_t Client::on_header(char* data, std::size_t, std::size_t size, void* u
   curl_off_t retry_after = 0;
   curl_easy_getinfo(transfer->easy.get(), CURLINFO_RETRY_AFTER, &retry_after);
   if (retry_after > 0) head.retry_after = std::chrono::seconds(retry_after);
+  ++transfer->client->counters_.answers[{std::string(transfer->method()), cat(status)}];
   if (transfer->callbacks.on_head) transfer->callbacks.on_head(head);
   return size;
 }
@@ -274,7 +280,8 @@ Status Client::set_identity(Transfer& transfer) {
 
 Status Client::set_target(Transfer& transfer, const Request& request) {
   const std::string target = cat(url_.tls ? "https://" : "http://", url_.authority());
-  transfer.name = cat("GET ", target, url_.path, std::string_view(request.path).substr(0, request.path.find('?')));
+  transfer.name =
+      cat(transfer.method(), " ", target, url_.path, std::string_view(request.path).substr(0, request.path.find('?')));
   if (!config_.proxy_url.empty()) transfer.name += cat(" through ", without_credentials(config_.proxy_url));
   std::string url = cat(target, url_.path, request.path);
   if (!config_.tls_server_name.empty() && url_.tls) {
@@ -306,6 +313,11 @@ Status Client::prepare(Transfer& transfer, const Request& request) {
   TRY(set_target(transfer, request));
   TRY(set_identity(transfer));
   append(transfer.headers, cat("Accept: ", request.accept));
+  if (transfer.json) {
+    append(transfer.headers, "Content-Type: application/json");
+    set(transfer, CURLOPT_POSTFIELDSIZE, static_cast<long>(transfer.json->size()));
+    set(transfer, CURLOPT_POSTFIELDS, transfer.json->c_str());
+  }
   set(transfer, CURLOPT_HTTPHEADER, transfer.headers.get());
   set(transfer, CURLOPT_USERAGENT, options_.user_agent.c_str());
   set(transfer, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -331,7 +343,8 @@ Status Client::prepare(Transfer& transfer, const Request& request) {
 
 void Client::start(std::unique_ptr<Transfer> transfer, const Request& request) {
   Status prepared = prepare(*transfer, request);
-  if (!prepared) transfer->outcome = std::move(prepared).error().with_context(cat("GET ", config_.server));
+  if (!prepared)
+    transfer->outcome = std::move(prepared).error().with_context(cat(transfer->method(), " ", config_.server));
   ++counters_.requests;
   transfers_.push_back(std::move(transfer));
   settle_soon();  // adds it to the multi handle, or tells the error
@@ -342,7 +355,17 @@ void Client::start(std::unique_ptr<Transfer> transfer, const Request& request) {
 }
 
 std::unique_ptr<HttpStream> Client::get(Request request, HttpCallbacks callbacks) {
+  return start_stream(std::make_unique<Transfer>(), request, std::move(callbacks));
+}
+
+std::unique_ptr<HttpStream> Client::post(Request request, std::string json, HttpCallbacks callbacks) {
   auto transfer = std::make_unique<Transfer>();
+  transfer->json = std::move(json);
+  return start_stream(std::move(transfer), request, std::move(callbacks));
+}
+
+std::unique_ptr<HttpStream> Client::start_stream(std::unique_ptr<Transfer> transfer, const Request& request,
+                                                 HttpCallbacks callbacks) {
   transfer->callbacks = std::move(callbacks);
   auto stream = std::make_unique<Stream>(transfer.get());
   transfer->stream = stream.get();
@@ -392,6 +415,7 @@ void Client::collect_ended() {
       transfer->outcome = Status();
     } else {
       transfer->outcome = Error(cat(transfer->name, ": ", reason_of(code, transfer->reason)));
+      if (!transfer->head_done) ++counters_.answers[{std::string(transfer->method()), "<error>"}];
     }
   }
 }

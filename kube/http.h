@@ -1,4 +1,5 @@
-// HttpClient: streaming GETs to one API server over one HTTP/2 connection (libcurl's multi interface on base::Loop).
+// HttpClient: streaming GETs, and small POSTs, to one API server over one HTTP/2 connection (libcurl's multi interface
+// on base::Loop).
 //
 // Loop thread only. Every byte is handed on as it arrives; nothing is collected, and while a callback works nothing
 // more is read: the HTTP/2 and TCP windows hold the server back. A dead peer is noticed: when nothing has come for
@@ -11,10 +12,12 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/loop.h"
@@ -64,6 +67,9 @@ class HttpClient {
   virtual ~HttpClient() = default;
 
   [[nodiscard]] virtual std::unique_ptr<HttpStream> get(Request request, HttpCallbacks callbacks) = 0;
+  // `json` is the body.
+  [[nodiscard]] virtual std::unique_ptr<HttpStream> post(Request request, std::string json,
+                                                         HttpCallbacks callbacks) = 0;
 
   // For status and tests.
   struct Counters {
@@ -72,6 +78,8 @@ class HttpClient {
     std::uint64_t pings = 0;
     std::uint64_t dead_connections = 0;  // given up because a ping was not answered
     std::uint64_t bytes = 0;             // of bodies
+    // Method and status, "<error>" without any ({"GET", "200"} -> 7); client-go's rest_client_requests_total.
+    std::map<std::pair<std::string, std::string>, std::uint64_t> answers{};
     bool operator==(const Counters&) const = default;
   };
   virtual const Counters& counters() const = 0;

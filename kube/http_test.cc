@@ -150,6 +150,26 @@ TEST_F(HttpTest, TheRequestCarriesPathPrefixTokenAndAccept) {
   }
 }
 
+TEST_F(HttpTest, APostCarriesItsBodyAndIsCounted) {
+  const auto http = client(config_for(server));
+  std::optional<Status> end;
+  const auto stream =
+      http->post({.path = "/apis/events.k8s.io/v1/namespaces/default/events", .accept = "*/*"}, R"({"kind":"Event"})",
+                 {.on_head = {}, .on_body = {}, .on_end = [&](Status status) { end = status; }});
+  ASSERT_TRUE(wait_until([&] { return server.connections() == 1 && server.received(0).ends_with("}"); }));
+  const std::string& request = server.received(0);
+  for (const std::string_view line :
+       {"POST /apis/events.k8s.io/v1/namespaces/default/events HTTP/1.1\r\n", "\r\nContent-Type: application/json\r\n",
+        "\r\nContent-Length: 16\r\n", "\r\n\r\n{\"kind\":\"Event\"}"}) {
+    EXPECT_NE(request.find(line), request.npos) << line << " in " << request;
+  }
+  server.send(0, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+  ASSERT_TRUE(wait_until([&] { return end.has_value(); }));
+  EXPECT_TRUE(*end);
+  EXPECT_EQ(http->counters().answers,
+            (std::map<std::pair<std::string, std::string>, std::uint64_t>{{{"POST", "201"}, 1}}));
+}
+
 TEST_F(HttpTest, ARefusalCarriesItsRetryAfter) {
   const auto http = client(config_for(server));
   const auto seen = get(*http, "/a");

@@ -6,6 +6,8 @@ namespace fairlead::kube {
 
 std::string Key::to_string() const { return ns.empty() ? name : ns + "/" + name; }
 
+bool is_service_address(const net::Ip& ip) { return !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast(); }
+
 std::ostream& operator<<(std::ostream& out, const Key& key) { return out << key.to_string(); }
 
 std::string_view to_string(Protocol protocol) {

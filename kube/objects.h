@@ -38,6 +38,10 @@ enum class Protocol : std::uint8_t { Tcp = 6, Udp = 17, Sctp = 132 };  // IP pro
 std::string_view to_string(Protocol protocol);                         // "TCP", "UDP", "SCTP"
 std::optional<Protocol> parse_protocol(std::string_view text);         // exact API spelling
 
+// Whether a Service can be reached at it: not an unspecified, loopback or multicast address. A service on 127.0.0.1
+// would take the node's own loopback traffic (kubernetes v1.36 pkg/apis/core/validation ValidateNonSpecialIP).
+bool is_service_address(const net::Ip& ip);
+
 struct Meta {
   Key key;
   std::string uid;

@@ -20,12 +20,14 @@ std::uint16_t port_number(std::int32_t value) {
   return value > 0 && value <= 65535 ? static_cast<std::uint16_t>(value) : std::uint16_t{0};
 }
 
+void add_address(const std::string& text, std::vector<net::Ip>& out) {
+  const auto ip = net::Ip::parse_sloppy(base::trim(text));
+  if (ip && is_service_address(*ip)) out.push_back(*ip);
+}
 template <typename Strings>
 std::vector<net::Ip> addresses(const Strings& texts) {
   std::vector<net::Ip> out;
-  for (const std::string& text : texts) {
-    if (auto ip = net::Ip::parse_sloppy(base::trim(text))) out.push_back(*ip);
-  }
+  for (const std::string& text : texts) add_address(text, out);
   return out;
 }
 
@@ -106,7 +108,7 @@ Service convert(const proto::Service& message) {
   service.external_ips = addresses(spec.externalips());
   for (const proto::LoadBalancerIngress& ingress : message.status().loadbalancer().ingress()) {
     if (!ingress.ipmode().empty() && ingress.ipmode() != "VIP") continue;
-    if (auto ip = net::Ip::parse_sloppy(base::trim(ingress.ip()))) service.load_balancer_ips.push_back(*ip);
+    add_address(ingress.ip(), service.load_balancer_ips);
   }
   service.load_balancer_source_ranges = prefixes(spec.loadbalancersourceranges());
   service.internal_traffic_policy = traffic_policy(spec.internaltrafficpolicy());

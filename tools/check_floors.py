@@ -17,6 +17,7 @@ FLOORS = {
     "bgp": 2,
     "bpf": 2,
     "proxy/model": 3,
+    "proxy/conntrack": 4,
     "proxy/dataplane": 4,
     "routing": 4,
     "policy": 4,
@@ -39,7 +40,8 @@ HEAVY = {
     "prometheus/": ["agent/metrics.cc"],
     "nghttp2/": ["tests/apiserver/"],
     "libnftnl/": ["net/nft/"],
-    "libmnl/": ["net/nft/"],
+    "libmnl/": ["net/nft/", "net/conntrack/"],
+    "openssl/": ["proxy/dataplane/iptables/names.cc", "tests/apiserver/"],
     "bpf/libbpf.h": ["proxy/dataplane/ebpf/", "net/bpf/"],
 }
 

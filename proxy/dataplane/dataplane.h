@@ -27,9 +27,20 @@ struct Failure {
   std::string object{};
 };
 
+// Rules of ours in one iptables table, and how many of them the call wrote.
+struct RuleCount {
+  enum class Table : std::uint8_t { Filter, Nat };
+  net::Family family = net::Family::V4;
+  Table table = Table::Filter;
+  std::uint64_t total = 0;
+  std::uint64_t written = 0;
+  bool operator==(const RuleCount&) const = default;
+};
+
 struct Report {
   std::uint64_t kernel_writes = 0;  // messages or map operations that changed (or tried to change) kernel state
   std::vector<Failure> failures;
+  std::vector<RuleCount> rules{};  // iptables: for metrics; empty: nothing new to say
   bool ok() const { return failures.empty(); }
 };
 

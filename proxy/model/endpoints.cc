@@ -126,7 +126,8 @@ Selection select(const std::vector<Candidate>& candidates, Wanted wanted, const 
   return out;
 }
 
-EndpointCounts count(const std::vector<const kube::EndpointSlice*>& slices, const NodeView& node) {
+EndpointCounts count(const std::vector<kube::ServicePort>& ports, const std::vector<const kube::EndpointSlice*>& slices,
+                     const NodeView& node) {
   struct Seen {
     net::Ip address;
     bool ready = false;
@@ -134,6 +135,10 @@ EndpointCounts count(const std::vector<const kube::EndpointSlice*>& slices, cons
   };
   std::vector<Seen> all;
   for (const kube::EndpointSlice* slice : slices) {
+    const bool serves_a_port = std::any_of(ports.begin(), ports.end(), [&](const kube::ServicePort& port) {
+      return port_number(*slice, port.name, port.protocol) != 0;
+    });
+    if (!serves_a_port) continue;
     all.reserve(all.size() + slice->endpoints.size());
     for (const kube::Endpoint& endpoint : slice->endpoints) {
       if (!usable_address(*slice, endpoint.address)) continue;

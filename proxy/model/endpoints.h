@@ -40,7 +40,9 @@ struct Selection {
 };
 Selection select(const std::vector<Candidate>& candidates, Wanted wanted, const NodeView& node);
 
-// Over all slices, by distinct address; of a dual-stack service the fuller family, so that a pod counts once.
-EndpointCounts count(const std::vector<const kube::EndpointSlice*>& slices, const NodeView& node);
+// Over all slices that have one of `ports`, by distinct address; of a dual-stack service the fuller family, so that a
+// pod counts once.
+EndpointCounts count(const std::vector<kube::ServicePort>& ports, const std::vector<const kube::EndpointSlice*>& slices,
+                     const NodeView& node);
 
 }  // namespace fairlead::proxy::model

@@ -88,6 +88,15 @@ std::vector<Prefix> node_port_addresses(const NodeView& view) {
   return out;
 }
 
+// Whoever names the addresses that take NodePort traffic leaves loopback out, unless it is among them (kubernetes v1.36
+// pkg/proxy/util/nodeport_addresses.go, ContainsIPv4Loopback). One answer for both families: that of IPv4.
+bool serves_localhost(const NodeView& view, const std::vector<Prefix>& node_port_addresses) {
+  const Ip localhost = Ip::v4(127, 0, 0, 1);
+  return view.config.localhost_node_ports &&
+         std::any_of(node_port_addresses.begin(), node_port_addresses.end(),
+                     [&](const Prefix& prefix) { return prefix.contains(localhost); });
+}
+
 }  // namespace
 
 std::string_view to_string(DetectLocal mode) {
@@ -124,10 +133,12 @@ NodeView node_view(const kube::Store& store, std::string_view name, const Config
 }
 
 NodeState node_state(const NodeView& view) {
-  return {.pods = local_traffic(view),
-          .node_port_addresses = node_port_addresses(view),
-          .localhost_node_ports = view.config.localhost_node_ports,
-          .service_cidrs = view.service_cidrs};
+  NodeState out{.pods = local_traffic(view),
+                .node_port_addresses = node_port_addresses(view),
+                .localhost_node_ports = false,
+                .service_cidrs = view.service_cidrs};
+  out.localhost_node_ports = serves_localhost(view, out.node_port_addresses);
+  return out;
 }
 
 std::ostream& operator<<(std::ostream& out, const NodeState& state) {

@@ -175,7 +175,7 @@ ServiceState resolve(const kube::Service& service, const std::vector<const kube:
     }
   }
   if (out.ports.empty()) return out;
-  out.counts = count(ordered, node);
+  out.counts = count(service.ports, ordered, node);
   if (service.type == kube::ServiceType::LoadBalancer && external_policy_is_local(service)) {
     out.health_check_node_port = service.health_check_node_port;
   }

@@ -36,9 +36,9 @@ class AgentProcess {
 
   Status start();   // until it has synced
   Status launch();  // not waiting
-  Status wait_until_settled(milliseconds limit = std::chrono::seconds(20));
+  Status wait_until_settled(milliseconds limit = std::chrono::seconds(60));
   Status wait_for(const std::function<bool(const AgentStatus&)>& condition, std::string_view what,
-                  milliseconds limit = std::chrono::seconds(20));
+                  milliseconds limit = std::chrono::seconds(60));
   Result<AgentStatus> status() const;
   Status terminate();  // SIGTERM, then its exit code must be 0
   void kill();         // SIGKILL

@@ -108,12 +108,7 @@ class ScenarioTest : public testing::Test {
  private:
   // Why the scenario cannot be played here; empty: it can.
   std::string what_is_missing() const {
-    const bool sctp = scenario_.needs == Needs::Sctp || scenario_.needs == Needs::SctpPortChange;
-    if (sctp && !kernel_has_sctp()) return "this kernel has no SCTP sockets (CONFIG_IP_SCTP)";
-    if (dataplane_ != "ebpf") return "";
-    if (scenario_.needs == Needs::SctpPortChange) {
-      return "eBPF gives SCTP no other port: it has no CRC32c over a packet (proxy/dataplane/ebpf/layout.md)";
-    }
+    if (scenario_.needs == Needs::Sctp && !kernel_has_sctp()) return "this kernel has no SCTP sockets (CONFIG_IP_SCTP)";
     return "";
   }
 
@@ -246,7 +241,7 @@ class ScenarioTest : public testing::Test {
 void register_scenarios() {
   const auto cluster = std::make_shared<Cluster>();
   testing::AddGlobalTestEnvironment(new ClusterEnvironment(cluster));  // gtest owns it
-  for (const std::string dataplane : {"ebpf", "nftables"}) {
+  for (const std::string dataplane : {"ebpf", "nftables", "iptables"}) {
     for (const Family family : {Family::V4, Family::V6}) {
       const std::string suite = cat("Scenarios/", dataplane, family == Family::V4 ? "_v4" : "_v6");
       for (const Scenario& scenario : scenarios()) {

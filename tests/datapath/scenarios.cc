@@ -133,7 +133,7 @@ std::vector<Scenario> port_scenarios() {
       {"NodePortServesSctp",
        {{.given = {service("web").with_port(sctp()).as(Exposure::NodePort).with_endpoints({"pod1a", "pod2a"})},
          .expect = {from("client").to(node_port(3)).answered_by({"pod1a", "pod2a"})}}},
-       Needs::SctpPortChange},
+       Needs::Sctp},
   };
 }
 

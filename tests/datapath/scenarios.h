@@ -83,8 +83,7 @@ struct Phase {
 enum class Needs : std::uint8_t {
   Nothing,
   IPv4,
-  Sctp,            // sockets of it in the kernel
-  SctpPortChange,  // and a dataplane that gives it another destination port
+  Sctp,  // sockets of it in the kernel
 };
 
 struct Scenario {

@@ -15,10 +15,10 @@ namespace fairlead::proxy::dataplane::ebpf {
 
 // In the order of bpf::counter.
 inline constexpr std::array<std::string_view, bpf::COUNTERS> kCounterNames{
-    "socket_translated",     "socket_rejected", "lookups_retried", "lookups_given_up", "flows_created",
-    "flows_restored",        "flows_no_port",   "packets_forward", "packets_reverse",  "packets_rejected",
-    "packets_dropped",       "icmp_translated", "sctp_port",       "unknown_port",     "packets_unallocated",
-    "packets_source_denied", "affinity_kept",   "udp_moved",       "packets_failed",
+    "socket_translated", "socket_rejected", "lookups_retried", "lookups_given_up",    "flows_created",
+    "flows_restored",    "flows_no_port",   "packets_forward", "packets_reverse",     "packets_rejected",
+    "packets_dropped",   "icmp_translated", "unknown_port",    "packets_unallocated", "packets_source_denied",
+    "affinity_kept",     "udp_moved",       "packets_failed",
 };
 static_assert(!kCounterNames.back().empty());
 

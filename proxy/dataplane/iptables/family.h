@@ -70,8 +70,8 @@ class FamilyState {
   std::map<Table, TableState> tables_;
   std::map<model::Key, Installed> services_;
   std::map<FrontendKey, std::map<model::Key, Dispatch>> claims_;
-  Frontends frontends_;                          // what the first claimant wants
-  std::map<net::Ip, std::uint32_t> local_;       // endpoints of this node: by how many services
+  Frontends frontends_;                     // what the first claimant wants
+  std::map<net::Ip, std::uint32_t> local_;  // endpoints of this node: by how many services
   std::map<std::uint16_t, std::uint32_t> health_checks_;
   std::set<TreeId> stale_;
   bool health_checks_stale_ = true;

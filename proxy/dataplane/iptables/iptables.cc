@@ -16,8 +16,8 @@ constexpr net::Family kFamilies[] = {net::Family::V4, net::Family::V6};
 constexpr const char* kRouteLocalnet = "net/ipv4/conf/all/route_localnet";
 // So many services are set apart when iptables-restore refuses what is theirs; more means something else is wrong.
 constexpr int kMostApart = 8;
-// Reading all rules again may take this share of the time when others keep changing theirs.
-constexpr int kReadShare = 20;
+// When others keep changing their rules, reading and repairing is followed by a rest of so many times its length.
+constexpr int kRest = 5;
 constexpr base::Duration kLongestWait = std::chrono::seconds(30);
 
 Settings settings_of(System& system, const Options& options) {
@@ -106,7 +106,11 @@ class Iptables final : public Dataplane {
   Report handle_notification() override {
     Report report;
     system_->acknowledge_timer();
-    if (ready_ && clock_->now() >= next_read_ && system_->fingerprint(flavour_) != seen_) flush(report);
+    const base::Instant start = clock_->now();
+    if (!ready_ || start < next_read_ || system_->fingerprint(flavour_) == seen_) return report;
+    flush(report);
+    const base::Instant end = clock_->now();
+    next_read_ = end + std::min<base::Duration>((end - start) * kRest, kLongestWait);
     return report;
   }
 
@@ -133,14 +137,11 @@ class Iptables final : public Dataplane {
   }
 
   Status load() {
-    const base::Instant start = clock_->now();
     // Taken first: what changes while we read is found at the next look.
     std::string seen = system_->fingerprint(flavour_);
     seen_.clear();
     for (FamilyState& family : families_) TRY(read(family));
     seen_ = std::move(seen);
-    const base::Instant end = clock_->now();
-    next_read_ = end + std::min<base::Duration>((end - start) * kReadShare, kLongestWait);
     return {};
   }
 
@@ -186,7 +187,8 @@ class Iptables final : public Dataplane {
     }
   }
 
-  // The node changed its flavour: rules in the other one are ours or kube-proxy's of before, and packets still meet them.
+  // The node changed its flavour: rules in the other one are ours or kube-proxy's of before, and packets still meet
+  // them.
   void remove_other_flavour(Report& report) {
     const Flavour other = flavour_ == Flavour::Nft ? Flavour::Legacy : Flavour::Nft;
     for (const net::Family family : kFamilies) {
@@ -216,7 +218,7 @@ class Iptables final : public Dataplane {
   std::unique_ptr<base::Clock> clock_;
   Flavour flavour_;
   std::vector<FamilyState> families_;
-  std::string seen_;          // fingerprint with which belief is true; empty: it is not
+  std::string seen_;           // fingerprint with which belief is true; empty: it is not
   base::Instant next_read_{};  // not before
   bool ready_ = false;
   bool other_flavour_seen_to_ = false;
@@ -282,8 +284,8 @@ Result<std::unique_ptr<Dataplane>> make(std::unique_ptr<System> system, std::uni
   const Usable found = try_families(*system, choice.flavour);
   if (found.families.empty()) return Error(cat("iptables-", to_string(choice.flavour), ": ", found.reason));
   const Settings settings = settings_of(*system, options);
-  return std::unique_ptr<Dataplane>(std::make_unique<Iptables>(std::move(system), std::move(clock), choice.flavour,
-                                                               found.families, settings));
+  return std::unique_ptr<Dataplane>(
+      std::make_unique<Iptables>(std::move(system), std::move(clock), choice.flavour, found.families, settings));
 }
 
 bool has_traces_on(System& system) {

@@ -38,13 +38,14 @@ std::string port_hash(const model::Key& service, const std::string& port, model:
 
 std::string endpoint_chain(const model::Key& service, const std::string& port, model::Protocol protocol,
                            const model::Endpoint& endpoint) {
-  return "KUBE-SEP-" + hash16(base::cat(port_name(service, port), word(protocol),
-                                        net::host_port(endpoint.address, endpoint.port)));
+  return "KUBE-SEP-" +
+         hash16(base::cat(port_name(service, port), word(protocol), net::host_port(endpoint.address, endpoint.port)));
 }
 
 bool is_service_chain(std::string_view name) {
   // KUBE-XLB-: kube-proxy before 1.24.
-  constexpr std::string_view kPrefixes[] = {"KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-"};
+  constexpr std::string_view kPrefixes[] = {"KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-",
+                                            "KUBE-FW-",  "KUBE-SEP-", "KUBE-XLB-"};
   return std::any_of(std::begin(kPrefixes), std::end(kPrefixes), [&](auto prefix) { return begins(name, prefix); });
 }
 
@@ -58,9 +59,9 @@ bool is_tree_chain(std::string_view name) {
 }
 
 bool is_ours(std::string_view name) {
-  constexpr std::string_view kNames[] = {kServices,         kNodePorts, kPostrouting,   kMarkMasq, kHairpin,
-                                         kExternalServices, kForward,   kProxyFirewall, kReject,   kRefusedNodePorts,
-                                         kCanary};
+  constexpr std::string_view kNames[] = {kServices, kNodePorts,        kPostrouting, kMarkMasq,
+                                         kHairpin,  kExternalServices, kForward,     kProxyFirewall,
+                                         kReject,   kRefusedNodePorts, kCanary};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) || is_service_chain(name) ||
          is_tree_chain(name);
 }

@@ -89,9 +89,7 @@ class PortPlanner {
   };
 
   // One kind of external frontend is the rule; another one gets a name that cannot be taken for kube-proxy's.
-  std::string class_hash(std::size_t index) const {
-    return index == 0 ? hash_ : hash16(base::cat(hash_, "/", index));
-  }
+  std::string class_hash(std::size_t index) const { return index == 0 ? hash_ : hash16(base::cat(hash_, "/", index)); }
 
   void add(const model::Frontend& frontend) {
     const bool cluster_ip = frontend.kind == model::FrontendKind::ClusterIp;
@@ -211,8 +209,8 @@ class PortPlanner {
 
   // A chain per endpoint remembers its clients. Both pools share it: a client keeps its endpoint in either.
   Rules stick(const std::vector<model::Endpoint>& endpoints) {
-    const std::string_view mask = port_.family == net::Family::V4 ? "255.255.255.255"
-                                                                  : "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+    const std::string_view mask =
+        port_.family == net::Family::V4 ? "255.255.255.255" : "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     Rules known;
     Rules unknown;
     for (std::size_t i = 0; i < endpoints.size(); ++i) {
@@ -336,7 +334,8 @@ std::vector<Jump> plan_jumps(const model::NodeState& node, net::Family family) {
   };
   constexpr std::string_view kExternal = "kubernetes externally-visible service portals";
   constexpr std::string_view kPortals = "kubernetes service portals";
-  for (const char* chain : {"INPUT", "FORWARD", "OUTPUT"}) add(Table::Filter, chain, kExternalServices, kNew, kExternal);
+  for (const char* chain : {"INPUT", "FORWARD", "OUTPUT"})
+    add(Table::Filter, chain, kExternalServices, kNew, kExternal);
   add(Table::Filter, "INPUT", kNodePorts, "", "kubernetes health check service ports");
   for (const char* chain : {"FORWARD", "OUTPUT"}) add(Table::Filter, chain, kServices, kNew, kPortals);
   add(Table::Filter, "FORWARD", kForward, "", "kubernetes forwarding rules");
@@ -384,7 +383,7 @@ Chains plan_static(const Settings& settings, net::Family family, Table table) {
 
 Table table_of(TreeId tree) {
   return tree == TreeId::Translate || tree == TreeId::TranslateNodePorts || tree == TreeId::Hairpin ? Table::Nat
-                                                                                                  : Table::Filter;
+                                                                                                    : Table::Filter;
 }
 
 std::vector<TreeId> trees_of(const FrontendKey& key, const Dispatch& dispatch) {

@@ -74,13 +74,14 @@ class LegacyTables {
 
   int socket(net::Family family) {
     base::Fd& fd = sockets_[family == net::Family::V4 ? 0 : 1];
-    if (!fd) fd = base::Fd(::socket(family == net::Family::V4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
+    if (!fd)
+      fd = base::Fd(::socket(family == net::Family::V4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
     return fd.get();
   }
 
   static bool listed(net::Family family, Table table) {
-    const auto names = base::read_file(
-        family == net::Family::V4 ? "/proc/thread-self/net/ip_tables_names" : "/proc/thread-self/net/ip6_tables_names");
+    const auto names = base::read_file(family == net::Family::V4 ? "/proc/thread-self/net/ip_tables_names"
+                                                                 : "/proc/thread-self/net/ip6_tables_names");
     if (!names) return false;
     for (const std::string_view name : base::split(*names, '\n')) {
       if (name == to_string(table)) return true;
@@ -171,7 +172,8 @@ class Netfilter final : public System {
     return base::run_checked({program(flavour, family, "save")}, {}, deadline_);
   }
   Status restore(Flavour flavour, net::Family family, const std::string& input) override {
-    TRY(base::run_checked({program(flavour, family, "restore"), "--noflush", "--counters", "-w", "5"}, input, deadline_));
+    TRY(base::run_checked({program(flavour, family, "restore"), "--noflush", "--counters", "-w", "5"}, input,
+                          deadline_));
     return {};
   }
   Status test(Flavour flavour, net::Family family, const std::string& input) override {
@@ -273,7 +275,8 @@ Result<Choice> choose_flavour(System& system, std::string_view wanted) {
   const std::uint32_t nft = foreign_rules(system, Flavour::Nft);
   const std::uint32_t legacy = foreign_rules(system, Flavour::Legacy);
   if (nft != legacy) {
-    return Choice{nft > legacy ? Flavour::Nft : Flavour::Legacy, cat("others have ", nft, " rules in nft, ", legacy, " in legacy")};
+    return Choice{nft > legacy ? Flavour::Nft : Flavour::Legacy,
+                  cat("others have ", nft, " rules in nft, ", legacy, " in legacy")};
   }
   const auto works = [&](Flavour flavour) { return system.test(flavour, net::Family::V4, "*nat\nCOMMIT\n"); };
   const Status nft_works = works(Flavour::Nft);

@@ -20,6 +20,11 @@ void extend(Digest& digest, std::string_view line) {
   ++digest.rules;
 }
 
+// With more chains in one input than this, those of services are committed first: nobody refers to new ones yet. For
+// each jump iptables-nft looks its target up in a list of all chains of the transaction (names.h rank_of), and that
+// list is much slower to walk when the rules of 10,000 chains lie between its nodes.
+constexpr std::size_t kManyChains = 1000;
+
 // "KUBE-SERVICES" of "-m ... -j KUBE-SERVICES"; empty when it is no chain's name.
 std::string_view target_of(std::string_view rule) {
   const std::size_t at = rule.rfind(" -j ");
@@ -90,7 +95,8 @@ Result<Saved> parse_save(std::string_view text) {
         extend(own->second, rule);
         continue;
       }
-      if (const auto shared = table->shared.find(name); shared != table->shared.end()) shared->second.emplace_back(rule);
+      if (const auto shared = table->shared.find(name); shared != table->shared.end())
+        shared->second.emplace_back(rule);
       if (!is_kubernetes(name) && !is_kubernetes(target_of(rule))) ++table->foreign_rules;
     } else {
       return bad(cat("\"", line.substr(0, 40), "\" is neither table, chain nor rule"));
@@ -220,11 +226,17 @@ Update TableState::update() const {
       writes.push_back({rank_of(name, want->second), &want->first, &want->second});
     }
   }
-  std::sort(writes.begin(), writes.end(), [](const Write& a, const Write& b) {
-    return a.rank != b.rank ? a.rank < b.rank : *a.name > *b.name;
-  });
+  std::sort(writes.begin(), writes.end(),
+            [](const Write& a, const Write& b) { return a.rank != b.rank ? a.rank < b.rank : *a.name > *b.name; });
   Update out;
-  for (const Write& write : writes) append_chain(*write.name, *write.rules, out);
+  const bool large = writes.size() > kManyChains;
+  bool of_services = false;
+  for (const Write& write : writes) {
+    const bool is_one = is_service_chain(*write.name);
+    if (large && of_services && !is_one) out.input += cat("COMMIT\n*", to_string(table_), "\n");
+    of_services = is_one;
+    append_chain(*write.name, *write.rules, out);
+  }
   if (jumps_dirty_) append_shared(out);
   for (auto it = gone.rbegin(); it != gone.rend(); ++it) append_chain(*it, {}, out);
   for (const std::string& name : gone) out.input += cat("-X ", name, "\n");

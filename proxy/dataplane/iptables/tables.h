@@ -26,9 +26,9 @@ Digest digest_of(std::string_view rules);
 
 // What iptables-save says of one table, as far as it can be ours.
 struct SavedTable {
-  std::map<std::string, Digest> chains;             // of ours
+  std::map<std::string, Digest> chains;                    // of ours
   std::map<std::string, std::vector<std::string>> shared;  // built-in chains and kFirewall: their rules
-  std::uint32_t foreign_rules = 0;                  // in nobody's chain that Kubernetes knows
+  std::uint32_t foreign_rules = 0;                         // in nobody's chain that Kubernetes knows
   bool operator==(const SavedTable&) const = default;
 };
 using Saved = std::map<Table, SavedTable>;
@@ -36,9 +36,9 @@ using Saved = std::map<Table, SavedTable>;
 Result<Saved> parse_save(std::string_view text);
 
 struct Update {
-  std::string input;            // "*nat\n...COMMIT\n"; empty: nothing differs
-  std::uint32_t rules = 0;      // written
-  std::uint32_t commands = 0;   // lines that change something
+  std::string input;           // "*nat\n...COMMIT\n"; empty: nothing differs
+  std::uint32_t rules = 0;     // written
+  std::uint32_t commands = 0;  // lines that change something
 };
 
 class TableState {

@@ -12,8 +12,8 @@ namespace {
 using Entries = std::vector<TreeEntry>;
 using Iterator = Entries::const_iterator;
 
-constexpr unsigned kStep = 2;         // bits decided by one chain
-constexpr unsigned kInline = 2;       // so few entries need no chain of their own
+constexpr unsigned kStep = 2;          // bits decided by one chain
+constexpr unsigned kInline = 2;        // so few entries need no chain of their own
 constexpr std::size_t kMostName = 28;  // linux v6.1 XT_EXTENSION_MAXNAMELEN - 1
 
 unsigned bit(const net::Ip& ip, unsigned index) { return (ip.bytes()[index / 8] >> (7 - index % 8)) & 1U; }
@@ -155,7 +155,8 @@ struct Builder {
 
 Tree build_tree(std::string_view tag, TreeKey key, net::Family family, Entries entries) {
   std::sort(entries.begin(), entries.end(), [](const TreeEntry& a, const TreeEntry& b) {
-    return std::tuple(a.address, !a.protocol, a.protocol, a.port) < std::tuple(b.address, !b.protocol, b.protocol, b.port);
+    return std::tuple(a.address, !a.protocol, a.protocol, a.port) <
+           std::tuple(b.address, !b.protocol, b.protocol, b.port);
   });
   Builder builder{.tag = tag, .family = family, .tree = {}};
   if (key == TreeKey::Address) {

@@ -1,9 +1,9 @@
 // tree: rules that begin with a destination, arranged so that a packet meets a bounded number of them. Pure.
 //
-// A chain holds at most kLeaf rules, or at most four that lead on, each into a quarter of the addresses below the common
-// prefix (below one address: of its ports). Paths are compressed, so there are no chains with one way on. With n
-// destinations a packet meets about 2.5 * log4(n / 4) + 4 rules, and never more than 4 for each two bits of the address.
-// The chains depend on the set of entries alone, and one entry more or less touches one path.
+// A chain holds at most kLeaf rules, or at most four that lead on, each into a quarter of the addresses below the
+// common prefix (below one address: of its ports). Paths are compressed, so there are no chains with one way on. With n
+// destinations a packet meets about 2.5 * log4(n / 4) + 4 rules, and never more than 4 for each two bits of the
+// address. The chains depend on the set of entries alone, and one entry more or less touches one path.
 #pragma once
 
 #include <compare>

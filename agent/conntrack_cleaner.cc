@@ -35,25 +35,37 @@ class ConntrackCleaner::Run {
     const auto inbox = cleaner_.loop_->watch(cleaner_.inbox_->fd(), base::Interest::Read, [this](base::Ready) {
       if (auto review = cleaner_.inbox_->take()) {
         merge(due_, std::move(*review));
-        clean();
+        clean_when_rested();
       }
     });
     cleaner_.loop_->run();
   }
 
  private:
+  // Passes over a large table, one after the other, would keep a processor busy: four fifths of the time it rests.
+  static constexpr int kRest = 4;
+
+  void clean_when_rested() {
+    const base::Duration rest = rested_at_ - cleaner_.setup_.clock.now();
+    if (rest <= base::Duration::zero()) return clean();
+    next_ = cleaner_.loop_->after(rest, [this] { clean(); });
+  }
+
   void clean() {
+    const base::Instant start = cleaner_.setup_.clock.now();
     const auto passes = attempt();
+    const base::Instant end = cleaner_.setup_.clock.now();
+    rested_at_ = end + kRest * (end - start);
     if (!passes) {
       // What was to be reviewed stays due; newer words on it are merged into it.
       if (!failing_) log::warn("cannot clean conntrack", {{"err", passes.error().message()}});
       wait_ = failing_ ? std::min(wait_ * 2, cleaner_.setup_.retry_limit) : cleaner_.setup_.retry_first;
       failing_ = true;
-      retry_ = cleaner_.loop_->after(wait_, [this] { clean(); });
+      next_ = cleaner_.loop_->after(wait_, [this] { clean(); });
       return;
     }
     if (std::exchange(failing_, false)) log::info("conntrack is cleaned again", {});
-    retry_ = base::Loop::none();
+    next_ = base::Loop::none();
     due_ = {};
     for (const Pass& pass : *passes) {
       if (pass.deleted > 0) {
@@ -73,7 +85,8 @@ class ConntrackCleaner::Run {
   Review due_;
   bool failing_ = false;
   base::Duration wait_{};
-  base::Loop::Handle retry_ = base::Loop::none();
+  base::Instant rested_at_{};
+  base::Loop::Handle next_ = base::Loop::none();  // a pass: a retry, or after a rest
 };
 
 Result<std::unique_ptr<ConntrackCleaner>> ConntrackCleaner::start(Setup setup) {

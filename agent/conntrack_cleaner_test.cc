@@ -42,20 +42,22 @@ class ConntrackCleanerTest : public testing::Test {
     auto table = std::make_unique<net::conntrack::FakeKernel>();
     conntrack = table.get();
     conntrack->entries = {flow_to("10.244.0.1", 1000), flow_to("10.244.0.2", 1001)};
-    cleaner = std::move(*ConntrackCleaner::start(
-        {.clock = clock,
-         .open = [&]() -> Result<std::unique_ptr<net::conntrack::Kernel>> {
-           return std::unique_ptr<net::conntrack::Kernel>(std::move(table));
-         },
-         .local_addresses = []() -> Result<std::vector<net::Ip>> { return std::vector<net::Ip>(); },
-         .done =
-             [this](const Pass& pass) {
-               if (on_pass) on_pass();
-               deleted += pass.deleted;
-               ++passes;
-             },
-         .retry_first = 1ms,
-         .retry_limit = 4ms}));
+    cleaner = std::move(*ConntrackCleaner::start({.clock = cleaners_clock,
+                                                  .open = [&]() -> Result<std::unique_ptr<net::conntrack::Kernel>> {
+                                                    return std::unique_ptr<net::conntrack::Kernel>(std::move(table));
+                                                  },
+                                                  .local_addresses = [this]() -> Result<std::vector<net::Ip>> {
+                                                    if (in_pass) in_pass();
+                                                    return std::vector<net::Ip>();
+                                                  },
+                                                  .done =
+                                                      [this](const Pass& pass) {
+                                                        if (on_pass) on_pass();
+                                                        deleted += pass.deleted;
+                                                        ++passes;
+                                                      },
+                                                  .retry_first = 1ms,
+                                                  .retry_limit = 4ms}));
   }
   Applier applier_with_listener() {
     return {dataplane, clock, Backoff{}, [] { return 0.0; }, cleaner.get()};
@@ -75,6 +77,8 @@ class ConntrackCleanerTest : public testing::Test {
   }
 
   base::SystemClock clock;
+  base::FakeClock cleaners_clock;
+  std::function<void()> in_pass;  // set before the first pass
   FakeKernel kernel;
   FakeDataplane dataplane{kernel};
   net::conntrack::FakeKernel* conntrack = nullptr;
@@ -148,6 +152,18 @@ TEST_F(ConntrackCleanerTest, ATableThatCannotBeReadIsTriedAgain) {
   cleaner->replaced({.services = {dns({"10.244.0.1"})}}, {});
   wait_for_passes(1);
   EXPECT_EQ(deleted, 1U);
+}
+
+TEST_F(ConntrackCleanerTest, AfterAPassItRestsFourTimesAsLong) {
+  in_pass = [this] { cleaners_clock.advance(20ms); };
+  cleaner->replaced({.services = {dns({"10.244.0.1"})}}, {});
+  wait_for_passes(1);
+  const base::Instant start = clock.now();
+  cleaner->applied({.upserted = {dns({})}, .deleted = {}}, {});
+  cleaner->applied({.upserted = {dns({"10.244.0.2"})}, .deleted = {}}, {});
+  wait_for_passes(2);
+  EXPECT_GE(clock.now() - start, 79ms);  // libevent counts milliseconds
+  EXPECT_EQ(deleted, 2U) << "the first one's, and the one that the newest state has no place for";
 }
 
 TEST_F(ConntrackCleanerTest, WhatPilesUpDuringAPassIsOneMore) {

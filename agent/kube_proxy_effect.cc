@@ -134,8 +134,9 @@ Result<Effect> effect_of(const K& configuration, NodeFamilies families) {
   if (nftables || configuration.mode == "iptables") out.dataplane = configuration.mode;
   if (configuration.mode == "ipvs") {
     out.notes.push_back({Level::Warn,
-                         "mode: there is no ipvs dataplane; auto is used instead: eBPF where it is usable, else "
-                         "nftables. Set mode to \"\" or nftables, or --dataplane"});
+                         "mode: there is no ipvs dataplane; unless --dataplane names another one, auto is used: eBPF "
+                         "where it is usable, "
+                         "else nftables"});
   }
   // As in kube-proxy, the other modes share the section of iptables.
   out.model =

@@ -60,8 +60,9 @@ TEST(KubeProxyEffect, ModeIpvsIsAutoWithAWarningThatSaysWhatIsUsed) {
   EXPECT_EQ(effect(configuration).dataplane, "auto");
   EXPECT_EQ(effect(configuration).notes,
             (std::vector<Note>{{Level::Warn,
-                                "mode: there is no ipvs dataplane; auto is used instead: eBPF where it is usable, else "
-                                "nftables. Set mode to \"\" or nftables, or --dataplane"}}));
+                                "mode: there is no ipvs dataplane; unless --dataplane names another one, auto is used: "
+                                "eBPF where it is usable, "
+                                "else nftables"}}));
 }
 
 TEST(KubeProxyEffect, EachModeHasItsMasqueradingAndItsPeriod) {

@@ -1,6 +1,7 @@
 #include "agent/time_text.h"
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <utility>
@@ -134,7 +135,7 @@ std::optional<std::int64_t> take_term(std::string_view& text) {
   double scale = static_cast<double>(unit->nanoseconds);
   double rest = 0;
   for (const char digit : fraction) rest += (digit - '0') * (scale /= 10);
-  if (__builtin_add_overflow(total, static_cast<std::int64_t>(rest + 0.5), &total)) return std::nullopt;
+  if (__builtin_add_overflow(total, std::int64_t{std::llround(rest)}, &total)) return std::nullopt;
   return total;
 }
 

@@ -97,8 +97,8 @@ static __always_inline __u32 transport_length(struct __sk_buff *skb, const struc
 	return bpf_ntohs(length) + (p->v4 ? L3 : L3 + sizeof(struct ipv6hdr)) - p->l4;
 }
 
-/* A sender that leaves the CRC to its device, as on every veth, puts zero there (linux v6.1 net/sctp/output.c). A global
- * function: the verifier walks the CRC's arithmetic once, not for every way that leads here.
+/* A sender that leaves the CRC to its device, as on every veth, puts zero there (linux v6.1 net/sctp/output.c). A
+ * global function: the verifier walks the CRC's arithmetic once, not for every way that leads here.
  */
 __noinline int correct_sctp(struct __sk_buff *skb, const struct packet *p, __u32 ports)
 {

@@ -1,10 +1,11 @@
-// fairleadctl: asks the agent of this node over its unix socket, and prints what it says.
+// fairleadctl: asks the agent of this node over its unix socket, or the kernel, and prints what it says.
 #include <unistd.h>
 
 #include <cstdio>
 #include <variant>
 
 #include "base/json.h"
+#include "ctl/dump.h"
 #include "ctl/http.h"
 #include "ctl/options.h"
 #include "ctl/tables.h"
@@ -12,7 +13,13 @@
 namespace fairlead::ctl {
 namespace {
 
+constexpr const char* kAskAgent = "is fairlead-agent running on this node? --socket names another socket";
+constexpr const char* kAskKernel =
+    "run it as root on the node, in the node's network namespace; --instance names other tables, and an agent on "
+    "another dataplane has none";
+
 Result<std::string> answer(const Options& options) {
+  if (options.command == Command::DumpNftables) return dump_nftables(options);
   const bool services = options.command == Command::Services;
   std::string path = services ? "/v1/services" : "/v1/status";
   if (!options.only_namespace.empty()) path += "?namespace=" + options.only_namespace;
@@ -36,8 +43,8 @@ int main_with(const std::vector<std::string>& arguments) {
   }
   const auto text = answer(options);
   if (!text) {
-    std::fprintf(stderr, "error: %s\nhint: is fairlead-agent running on this node? --socket names another socket\n",
-                 text.error().message().c_str());
+    const char* hint = options.command == Command::DumpNftables ? kAskKernel : kAskAgent;
+    std::fprintf(stderr, "error: %s\nhint: %s\n", text.error().message().c_str(), hint);
     return 1;
   }
   std::fputs(text->c_str(), stdout);

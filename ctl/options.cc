@@ -34,13 +34,23 @@ std::variant<Options, Stop> parse_options(const std::vector<std::string>& argume
   const CLI::App* status = app.add_subcommand("status", "What the agent is doing, and what is wrong");
   CLI::App* services = app.add_subcommand("services", "Every Service: addresses, endpoints, age, last error");
   services->add_option("-n,--namespace", options.only_namespace, "Only this namespace")->type_name("NAME");
+  CLI::App* dump = app.add_subcommand("dump", "What stands in this node's kernel; asks no agent");
+  dump->require_subcommand(1);
+  CLI::App* nftables = dump->add_subcommand("nftables", "The tables of the nftables dataplane, in words");
+  nftables
+      ->add_option("--instance", options.instance,
+                   base::cat("The agent's --instance, which names the tables (default: ", options.instance, ")"))
+      ->type_name("NAME");
+  std::string family;
+  nftables->add_option("--family", family, "Only this one: ipv4 or ipv6 (default: both)")->type_name("FAMILY");
   const CLI::App* version = app.add_subcommand("version", "Print the version");
 
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them last first
   } catch (const CLI::CallForHelp&) {
-    for (const CLI::App* each : app.get_subcommands()) return Stop{.exit_code = 0, .text = each->help()};
-    return Stop{.exit_code = 0, .text = app.help()};
+    const CLI::App* asked = &app;
+    while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
+    return Stop{.exit_code = 0, .text = asked->help()};
   } catch (const CLI::ExtrasError&) {
     const std::vector<std::string> extra = app.remaining(true);
     return usage_error((extra.empty() ? std::string() : extra.front()) + ": no such flag or command");
@@ -49,13 +59,19 @@ std::variant<Options, Stop> parse_options(const std::vector<std::string>& argume
   } catch (const CLI::ParseError& error) {
     return usage_error(error.what());
   }
-  if (!status->parsed() && !services->parsed() && !version->parsed()) {
-    return usage_error("a command is missing: use status, services or version");
+  if (!status->parsed() && !services->parsed() && !dump->parsed() && !version->parsed()) {
+    return usage_error("a command is missing: use status, services, dump or version");
   }
+  if (!family.empty() && family != "ipv4" && family != "ipv6") {
+    return usage_error(base::cat("--family: \"", family, "\" is not allowed: use ipv4 or ipv6"));
+  }
+  if (nftables->parsed() && json) return usage_error("--json: dump prints text alone");
+  if (!family.empty()) options.family = family == "ipv4" ? net::Family::V4 : net::Family::V6;
   if (!is_namespace(options.only_namespace)) {
     return usage_error(base::cat("--namespace: \"", options.only_namespace, "\" is not allowed: use a-z, 0-9 and -"));
   }
   if (services->parsed()) options.command = Command::Services;
+  if (nftables->parsed()) options.command = Command::DumpNftables;
   if (version->parsed()) options.command = Command::Version;
   options.output = json ? Output::Json : Output::Table;
   return options;

@@ -2,19 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "net/ip.h"
+
 namespace fairlead::ctl {
 
-enum class Command : std::uint8_t { Status, Services, Version };
+enum class Command : std::uint8_t { Status, Services, DumpNftables, Version };
 enum class Output : std::uint8_t { Table, Json };
 
 struct Options {
   Command command = Command::Status;
   std::string socket = "/run/fairlead/agent.sock";
-  std::string only_namespace;  // Services; empty: all
+  std::string only_namespace;         // Services; empty: all
+  std::string instance = "fairlead";  // DumpNftables: the tables' name
+  std::optional<net::Family> family;  // DumpNftables; empty: both
   Output output = Output::Table;
 };
 

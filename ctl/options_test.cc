@@ -32,8 +32,22 @@ TEST(CtlOptions, TakesCommandSocketNamespaceAndJsonInAnyOrder) {
   EXPECT_EQ(parsed({"status"}).socket, "/run/fairlead/agent.sock");
 }
 
+TEST(CtlOptions, ADumpIsOfOneDataplaneAndMayBeOfOneFamily) {
+  const Options options = parsed({"dump", "nftables"});
+  EXPECT_EQ(options.command, Command::DumpNftables);
+  EXPECT_EQ(options.instance, "fairlead");
+  EXPECT_EQ(options.family, std::nullopt);
+  EXPECT_EQ(parsed({"dump", "nftables", "--instance", "blue"}).instance, "blue");
+  EXPECT_EQ(parsed({"dump", "nftables", "--family", "ipv4"}).family, net::Family::V4);
+  EXPECT_EQ(parsed({"dump", "nftables", "--family", "ipv6"}).family, net::Family::V6);
+}
+
 TEST(CtlOptions, RefusesWhatIsWrongInOneLine) {
-  EXPECT_EQ(refusal({}), "error: a command is missing: use status, services or version");
+  EXPECT_EQ(refusal({}), "error: a command is missing: use status, services, dump or version");
+  EXPECT_EQ(refusal({"dump", "nftables", "--family", "ip"}),
+            "error: --family: \"ip\" is not allowed: use ipv4 or ipv6");
+  EXPECT_EQ(refusal({"dump", "nftables", "--json"}), "error: --json: dump prints text alone");
+  EXPECT_NE(refusal({"dump"}), "was accepted");
   EXPECT_EQ(refusal({"stat"}), "error: stat: no such flag or command");
   EXPECT_EQ(refusal({"status", "--bogus"}), "error: --bogus: no such flag or command");
   EXPECT_EQ(refusal({"services", "-n"}), "error: -n: a value is missing");

@@ -60,7 +60,7 @@ def offences(path: pathlib.Path) -> list[str]:
     if own is None:
         return [f"{name}: lies in no folder of tools/check_floors.py"]
     # Tests stand beside their code and may use what tests/ offers.
-    is_test = name.endswith("_test.cc")
+    is_test = name.endswith(("_test.cc", "_test.h"))
     found = []
     for kind, header in INCLUDE.findall(path.read_text()):
         for library, homes in HEAVY.items():

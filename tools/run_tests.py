@@ -20,7 +20,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TIMEOUT_S = 600
-DATAPATH_SHARDS = 3
+# The scenario table costs a start of agents per dataplane and operator's setup, so it is cut by dataplane first.
+SCENARIO_SHARDS = 2  # of each
+OTHER_SHARDS = 2  # of the rest of that program
 # What the kernel of most test machines lacks runs in a virtual machine: tests of these names, with these modules.
 VM_TESTS = "*Sctp*"
 VM_MODULES = "sctp"
@@ -96,6 +98,12 @@ def last_started(output: str) -> str | None:
     return started[-1] if started else None
 
 
+def dataplanes(binary: pathlib.Path) -> list[str]:
+    """Those that the scenario table of a test program is played on."""
+    listed = subprocess.run([str(binary.resolve()), "--gtest_list_tests"], capture_output=True, text=True, check=True)
+    return re.findall(r"^Scenarios/(\w+)\.$", listed.stdout, re.M)
+
+
 def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
     found: list[Job] = []
 
@@ -111,12 +119,18 @@ def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
                   "FAIRLEAD_BUILD_DIR": str(build.resolve())}
     here = has_sctp() or build.name in ("asan", "tsan")  # sanitizers, emulated as well, take minutes
     for binary in sorted((build / "tests" / "datapath").glob("*_tests")):
-        shards = DATAPATH_SHARDS if binary.name == "datapath_tests" and not wanted else 1
-        for shard in range(shards):
-            name = f"{binary.name} {shard + 1}/{shards}" if shards > 1 else binary.name
-            split = {"GTEST_TOTAL_SHARDS": str(shards), "GTEST_SHARD_INDEX": str(shard)}
-            elsewhere = [] if here or wanted else [f"--gtest_filter=-{VM_TESTS}"]
-            found.append(Job(name, [str(binary.resolve()), *only(binary), *elsewhere], {**sanitizers, **split}))
+        parts = [(binary.name, "*", 1)]
+        if binary.name == "datapath_tests" and not wanted:
+            parts = [(f"scenarios {name}", f"Scenarios/{name}.*", SCENARIO_SHARDS) for name in dataplanes(binary)]
+            parts.append((binary.name, "*-Scenarios/*", OTHER_SHARDS))
+        for part, pattern, shards in parts:
+            if not here:
+                pattern += f"{':' if '-' in pattern else '-'}{VM_TESTS}"
+            for shard in range(shards):
+                name = f"{part} {shard + 1}/{shards}" if shards > 1 else part
+                split = {"GTEST_TOTAL_SHARDS": str(shards), "GTEST_SHARD_INDEX": str(shard)}
+                chosen = only(binary) if wanted else [f"--gtest_filter={pattern}"]
+                found.append(Job(name, [str(binary.resolve()), *chosen], {**sanitizers, **split}))
         if binary.name == "datapath_tests" and not here and not wanted:
             found.insert(0, Job("datapath_tests in a VM", [str(binary.resolve()), f"--gtest_filter={VM_TESTS}"], {}, in_vm=True))
     for binary in sorted((build / "tests" / "unit").glob("*_tests")):

@@ -14,6 +14,8 @@ namespace {
 const TableId kTable{Family::V4, "t"};
 const Set kMap{.name = "m", .kind = Set::Kind::Map, .key = {DataType::Mark}, .data = {DataType::Ipv4}};
 const Set kVerdicts{.name = "v", .kind = Set::Kind::VerdictMap, .key = {DataType::Mark}, .data = {}};
+const Set kDynamic{
+    .name = "d", .kind = Set::Kind::Map, .key = {DataType::Mark}, .data = {DataType::Mark}, .dynamic_size = 100};
 
 Element element(std::uint32_t key, std::uint8_t value) {
   Element e;
@@ -64,17 +66,18 @@ TEST_F(NetlinkKernel, ATableReadsBackAsWritten) {
   batch.push_back(AddChain{kTable, {"plain", {}}});
   batch.push_back(AddChain{kTable, base});
   batch.push_back(AddRule{kTable, {"base", "a rule", {expr::Verdict{expr::Then::Goto, "plain"}}}});
-  batch.push_back(AddVerdicts{kTable, "v", {{1, "plain"}, {2, ""}}});
+  batch.push_back(AddRule{kTable, {"base", "before", {expr::Verdict{expr::Then::Jump, "plain"}}}, true});
+  batch.push_back(AddVerdicts{kTable, "v", {{1, "plain"}, {2, ""}, {3, "plain", true}}});
   ASSERT_FALSE(kernel_->commit(batch));
   const auto dump = kernel_->dump(kTable);
   ASSERT_TRUE(dump && *dump);
   EXPECT_EQ(**dump, (TableDump{.comment = "test",
                                .chains = {{"plain", {}}, base},
-                               .rules = {{"base", "a rule"}},
+                               .rules = {{"base", "before"}, {"base", "a rule"}},
                                .sets = {kMap, kVerdicts}}));
   std::set<VerdictElement> verdicts;
   ASSERT_TRUE(kernel_->dump_verdicts(kTable, "v", [&](const VerdictElement& e) { verdicts.insert(e); }));
-  EXPECT_EQ(verdicts, (std::set<VerdictElement>{{1, "plain"}, {2, ""}}));
+  EXPECT_EQ(verdicts, (std::set<VerdictElement>{{1, "plain"}, {2, ""}, {3, "plain", true}}));
   EXPECT_EQ(kernel_->dump({Family::V6, "t"}).value(), std::nullopt);
 }
 
@@ -157,6 +160,20 @@ TEST_F(NetlinkKernel, TheFakeAnswersAsTheKernelDoes) {
       {AddSet{kTable, kVerdicts}, AddVerdicts{kTable, "v", {{1, "absent"}}}},
       {AddSet{kTable, kVerdicts}, AddChain{kTable, {"c", {}}}, AddVerdicts{kTable, "v", {{1, "c"}}}},
       {AddVerdicts{kTable, "v", {{1, ""}}}},
+      {AddVerdicts{kTable, "v", {{1, "c", true}}}},
+      {AddRule{kTable, {"c", "second", {}}}, AddRule{kTable, {"c", "first", {}}, true}},
+      {FlushChain{kTable, "c"}, AddRule{kTable, {"c", "third", {}}}},
+      {FlushChain{kTable, "absent"}},
+      {AddSet{kTable, kDynamic}, AddRule{kTable,
+                                         {"c",
+                                          "remember",
+                                          {expr::LoadMeta{expr::MetaKey::Mark, 0},
+                                           expr::Remember{expr::Remember::What::Update, "d", 0, 0, 10}}}}},
+      {AddRule{kTable,
+               {"c",
+                "",
+                {expr::LoadMeta{expr::MetaKey::Mark, 0},
+                 expr::Remember{expr::Remember::What::Update, "absent", 0, 0, 10}}}}},
       {DeleteTable{kTable}, AddTable{kTable, "again"}, AddSet{kTable, kMap}, AddElements{kTable, "m", {element(8, 8)}}},
   };
   for (std::size_t i = 0; i < batches.size(); ++i) {

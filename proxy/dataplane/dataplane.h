@@ -61,16 +61,6 @@ struct Options {
   std::chrono::milliseconds iptables_deadline{60000};  // iptables: for one run of iptables-restore
 };
 
-// How many iptables rules there are of one family and table ("filter", "nat"), and how many the last call wrote that
-// wrote any.
-struct RuleCount {
-  net::Family family = net::Family::V4;
-  std::string table;
-  std::uint32_t total = 0;
-  std::uint32_t last = 0;
-  bool operator==(const RuleCount&) const = default;
-};
-
 class Dataplane {
  public:
   virtual ~Dataplane() = default;
@@ -91,9 +81,6 @@ class Dataplane {
   // a flush), or -1. The worker then calls handle_notification().
   virtual int notification_fd() const { return -1; }
   virtual Report handle_notification() { return {}; }
-
-  // For metrics; cheap. Empty unless rules are iptables'.
-  virtual std::vector<RuleCount> rule_counts() const { return {}; }
 };
 
 // ebpf: proxy/dataplane/ebpf/ebpf.h     nftables: proxy/dataplane/nftables/nftables.h

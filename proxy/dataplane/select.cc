@@ -36,7 +36,7 @@ Result<Selection> select(std::string_view choice, const std::vector<Module>& tab
   if (choice == "auto") return select_first_usable(table, options);
   for (const Module& module : table) {
     if (choice != module.name) continue;
-    return Selection{.module = module, .probes = {{module.name, {.usable = true, .reason = "named by --dataplane"}}}};
+    return Selection{.module = module, .probes = {{module.name, {.usable = true, .reason = "asked for by name"}}}};
   }
   return Error(base::cat("no dataplane is called \"", choice, "\": allowed are ", names_of(table)));
 }

@@ -57,7 +57,7 @@ TEST(Select, ANamedOneIsTakenWithoutAProbe) {
   ASSERT_TRUE(selection) << selection.error().message();
   EXPECT_EQ(selection->module.name, "nftables");
   ASSERT_EQ(selection->probes.size(), 1U);
-  EXPECT_EQ(selection->probes[0].probe.reason, "named by --dataplane");
+  EXPECT_EQ(selection->probes[0].probe.reason, "asked for by name");
   EXPECT_TRUE(calls.made.empty());
 }
 

@@ -21,17 +21,20 @@ std::string tail(const std::string& text) {
 
 }  // namespace
 
-Result<std::unique_ptr<AgentDriver>> AgentDriver::create(Testbed& testbed, const std::string& dataplane) {
+Result<std::unique_ptr<AgentDriver>> AgentDriver::create(Testbed& testbed, const std::string& dataplane,
+                                                         const std::vector<std::string>& flags) {
   const std::string directory = testbed.dir() + "/manifests";
   if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST)
     return Error::from_errno(cat("mkdir ", directory), errno);
   std::unique_ptr<AgentDriver> driver(new AgentDriver(testbed, directory));
-  TRY(base::write_file_atomically(directory + "/nodes.json", list_document(node_manifests(testbed))));
+  driver->cluster_ = list_document(cluster_manifests({}, testbed));
+  TRY(base::write_file_atomically(directory + "/cluster.json", driver->cluster_));
   driver->document_ = list_document({});
   TRY(base::write_file_atomically(directory + "/services.json", driver->document_));
-  const std::vector<std::string> source{"--manifests", directory};
+  std::vector<std::string> arguments{"--manifests", directory};
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
   for (unsigned node = 1; node <= testbed.nodes(); ++node) {
-    driver->agents_.push_back(std::make_unique<AgentProcess>(testbed, node, dataplane, source));
+    driver->agents_.push_back(std::make_unique<AgentProcess>(testbed, node, dataplane, arguments));
     TRY(driver->agents_.back()->launch());
   }
   for (auto& agent : driver->agents_) TRY(agent->wait_until_settled());
@@ -54,16 +57,25 @@ Status AgentDriver::write(std::vector<base::Value> objects) {
   return base::write_file_atomically(directory_ + "/services.json", document_);
 }
 
-Status AgentDriver::apply(std::vector<base::Value> objects) {
-  if (list_document(objects) == document_) return {};
+Status AgentDriver::change(const std::string& file, std::string& known, std::string document) {
+  if (document == known) return {};
   std::vector<std::uint64_t> before;
   for (auto& agent : agents_) before.push_back(TRY(agent->status()).generation);
-  TRY(write(std::move(objects)));
+  known = std::move(document);
+  TRY(base::write_file_atomically(cat(directory_, "/", file), known));
   for (std::size_t i = 0; i < agents_.size(); ++i) {
     const auto has_it = [&](const AgentStatus& status) { return status.generation > before[i] && status.settled(); };
     TRY(agents_[i]->wait_for(has_it, "up to date with the manifests"));
   }
   return {};
+}
+
+Status AgentDriver::apply(std::vector<base::Value> objects) {
+  return change("services.json", document_, list_document(std::move(objects)));
+}
+
+Status AgentDriver::set_cluster(std::vector<base::Value> objects) {
+  return change("cluster.json", cluster_, list_document(std::move(objects)));
 }
 
 std::string AgentDriver::diagnosis() {

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "proxy/model/node.h"
 #include "tests/datapath/driver.h"
 
 namespace fairlead::testbed {
 
-Result<std::unique_ptr<Driver>> in_process_driver(Testbed& testbed, const std::string& dataplane);
+Result<std::unique_ptr<Driver>> in_process_driver(Testbed& testbed, const std::string& dataplane,
+                                                  const proxy::model::Config& config = {});
 
 }  // namespace fairlead::testbed

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/strings.h"
+#include "proxy/dataplane/select.h"
 #include "tests/datapath/assert_ok.h"
 #include "tests/datapath/driver.h"
 #include "tests/datapath/scenarios.h"
@@ -280,8 +281,12 @@ bool is_there(Testbed& bed, const std::string& dataplane) {
     return std::filesystem::exists(bed.bpf_root(1) + "/fairlead") || !interfaces || !sockets ||
            interfaces->out.find("devname") != std::string::npos || base::trim(sockets->out) != "[]";
   }
-  const auto tables = bed.run("node1", {"nft", "list", "tables"});
-  return !tables || !tables->out.empty();
+  if (dataplane == "nftables") {
+    const auto tables = bed.run("node1", {"nft", "list", "tables"});
+    return !tables || tables->out.find(" fairlead") != std::string::npos;
+  }
+  const auto rules = bed.run("node1", {"iptables-save"});
+  return !rules || rules->out.find("KUBE-SERVICES") != std::string::npos;
 }
 
 // Where eBPF hands over, connections to a ClusterIP live on, because their sockets lead straight to the endpoint. Where
@@ -308,7 +313,13 @@ TEST_P(LifeTest, AnotherDataplaneTakesOverUnderLoad) {
   to_node_port.expect_at_most_lost(kWorkers);
 }
 
-INSTANTIATE_TEST_SUITE_P(Life, LifeTest, testing::Values("ebpf", "nftables"),
+std::vector<std::string> dataplanes() {
+  std::vector<std::string> names;
+  for (const auto& module : proxy::dataplane::modules()) names.push_back(module.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Life, LifeTest, testing::ValuesIn(dataplanes()),
                          [](const testing::TestParamInfo<std::string>& dataplane) { return dataplane.param; });
 
 }  // namespace

@@ -144,6 +144,31 @@ void Netlink::add_address(int index, const net::Ip& address, int length) {
   attribute_u32(IFA_FLAGS, address.is_v4() ? IFA_F_PERMANENT : IFA_F_PERMANENT | IFA_F_NODAD);
 }
 
+void Netlink::add_spare_address(int index, const net::Ip& address) {
+  ifaddrmsg header{};
+  header.ifa_family = family_of(address);
+  header.ifa_prefixlen = address.is_v4() ? 32 : 128;
+  header.ifa_index = static_cast<std::uint32_t>(index);
+  begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &header, sizeof header,
+        cat("add spare address ", address.to_string(), " to interface ", index));
+  attribute(IFA_LOCAL, address);
+  attribute(IFA_ADDRESS, address);
+  if (address.is_v4()) return;
+  const std::uint32_t forever = ~0U;
+  const ifa_cacheinfo lifetimes{.ifa_prefered = 0, .ifa_valid = forever, .cstamp = 0, .tstamp = 0};
+  attribute_u32(IFA_FLAGS, IFA_F_NODAD);
+  attribute(IFA_CACHEINFO, &lifetimes, sizeof lifetimes);
+}
+
+void Netlink::delete_address(int index, const net::Ip& address, int length) {
+  ifaddrmsg header{};
+  header.ifa_family = family_of(address);
+  header.ifa_prefixlen = static_cast<std::uint8_t>(length);
+  header.ifa_index = static_cast<std::uint32_t>(index);
+  begin(RTM_DELADDR, 0, &header, sizeof header, cat("delete address ", address.to_string(), " from interface ", index));
+  attribute(IFA_LOCAL, address);
+}
+
 void Netlink::put_route(std::uint16_t type, std::uint16_t flags, const Route& route) {
   rtmsg header{};
   header.rtm_family = family_of(route.to.address);

@@ -44,6 +44,9 @@ class Netlink {
   void add_veth(const Interface& here, const Interface& peer, int master_index = 0);
   void set_up(int index);
   void add_address(int index, const net::Ip& address, int length);
+  // One that the kernel takes for no connection of its own accord (IPv6: deprecated; IPv4: not the first).
+  void add_spare_address(int index, const net::Ip& address);
+  void delete_address(int index, const net::Ip& address, int length);
   void add_route(const Route& route);
   void delete_route(const Route& route);
   void add_neighbour(int index, const net::Ip& address, const Mac& mac);  // permanent

@@ -136,14 +136,29 @@ std::ostream& operator<<(std::ostream& out, const Attempt& attempt) {
 std::ostream& operator<<(std::ostream& out, const LoadReport& report) { return out << base::to_json(to_value(report)); }
 
 std::vector<std::string> to_arguments(const ConnectSpec& spec) {
-  return {"--to",      spec.to.to_string(),  "--style",       std::string(style_name(spec.style)),
-          "--count",   cat(spec.count),      "--parallel",    cat(spec.parallel),
-          "--timeout", cat(spec.timeout_ms), "--source-port", cat(spec.source_port),
-          "--bytes",   cat(spec.bytes),      "--requests",    cat(spec.requests)};
+  return {"--to",
+          spec.to.to_string(),
+          "--style",
+          std::string(style_name(spec.style)),
+          "--count",
+          cat(spec.count),
+          "--parallel",
+          cat(spec.parallel),
+          "--timeout",
+          cat(spec.timeout_ms),
+          "--source-port",
+          cat(spec.source_port),
+          "--bytes",
+          cat(spec.bytes),
+          "--requests",
+          cat(spec.requests),
+          "--invalid-segment",
+          cat(spec.invalid_segment ? 1 : 0)};
 }
 
 Result<ConnectSpec> connect_spec_from(const Arguments& arguments) {
   ConnectSpec spec;
+  unsigned invalid_segment = 0;
   TRY(parse_options(arguments, {{"--to", [&](std::string_view text) { return parse_target(text, spec.to); }},
                                 {"--style", [&](std::string_view text) { return parse_style(text, spec.style); }},
                                 {"--count", number_option(spec.count)},
@@ -151,7 +166,9 @@ Result<ConnectSpec> connect_spec_from(const Arguments& arguments) {
                                 {"--timeout", number_option(spec.timeout_ms)},
                                 {"--source-port", number_option(spec.source_port)},
                                 {"--bytes", number_option(spec.bytes)},
-                                {"--requests", number_option(spec.requests)}}));
+                                {"--requests", number_option(spec.requests)},
+                                {"--invalid-segment", number_option(invalid_segment)}}));
+  spec.invalid_segment = invalid_segment != 0;
   if (spec.to.port == 0) return Error("--to ADDRESS:PORT/tcp|udp|sctp is needed");
   return spec;
 }
@@ -225,6 +242,7 @@ base::Value to_value(const LoadReport& report) {
       .set("answered", Value(report.answered))
       .set("connections", Value(report.connections))
       .set("answers", counts_value(report.answers))
+      .set("reached", counts_value(report.reached))
       .set("errors", counts_value(report.errors))
       .set("p50_us", Value(std::uint64_t{report.p50_us}))
       .set("p99_us", Value(std::uint64_t{report.p99_us}))
@@ -238,6 +256,7 @@ Result<LoadReport> load_report_from(const base::Value& value) {
                     .answered = number_of<std::uint64_t>(value, "answered"),
                     .connections = number_of<std::uint64_t>(value, "connections"),
                     .answers = counts_of(value["answers"]),
+                    .reached = counts_of(value["reached"]),
                     .errors = counts_of(value["errors"]),
                     .p50_us = number_of<std::uint32_t>(value, "p50_us"),
                     .p99_us = number_of<std::uint32_t>(value, "p99_us"),

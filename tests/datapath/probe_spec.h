@@ -45,6 +45,8 @@ struct ConnectSpec {
   std::uint16_t source_port = 0;  // of the first attempt, counting up; 0: any
   std::uint32_t bytes = 0;        // TCP: this many up, then down, verified; UDP: size of the datagrams both ways
   unsigned requests = 1;          // lines over one connection; all must be answered by the same server
+  // TCP: after the first line the server sends a segment that no window takes in, as a faulty peer would.
+  bool invalid_segment = false;
   bool operator==(const ConnectSpec&) const = default;
 };
 
@@ -77,6 +79,7 @@ struct LoadReport {
   std::uint64_t answered = 0;
   std::uint64_t connections = 0;                 // opened; a long-lived worker that lost its connection opens another
   std::map<std::string, std::uint64_t> answers;  // by server name
+  std::map<std::string, std::uint64_t> reached;  // by the address and port that it was reached at
   std::map<std::string, std::uint64_t> errors;   // by kind, as Attempt::error
   std::uint32_t p50_us = 0;
   std::uint32_t p99_us = 0;

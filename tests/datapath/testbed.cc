@@ -320,6 +320,18 @@ Status Testbed::wait_until_links_are_up() {
   return {};
 }
 
+Status Testbed::add_address(const std::string& at, const net::Ip& address) {
+  Netlink& netlink = TRY(place(at))->netns->netlink();
+  netlink.add_spare_address(kEth0, address);
+  return netlink.commit();
+}
+
+Status Testbed::delete_address(const std::string& at, const net::Ip& address) {
+  Netlink& netlink = TRY(place(at))->netns->netlink();
+  netlink.delete_address(kEth0, address, address.is_v4() ? 32 : 128);
+  return netlink.commit();
+}
+
 Status Testbed::route_via_node(const std::string& from, const net::Prefix& to, unsigned node) {
   const Place* via = TRY(place(cat("node", node)));
   Netlink& netlink = TRY(place(from))->netns->netlink();

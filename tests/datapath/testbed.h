@@ -83,6 +83,9 @@ class Testbed {
   // Something else on the underlay, for nodes and client to reach: 172.18.0.<number> and IPv6; 110 to 199.
   Result<Place*> add_host(const std::string& name, unsigned number);
 
+  // Another address of a place, on eth0, which it uses for nothing of its own accord.
+  Status add_address(const std::string& at, const net::Ip& address);
+  Status delete_address(const std::string& at, const net::Ip& address);
   // A route at `from` to `to` through a node's underlay address.
   Status route_via_node(const std::string& from, const net::Prefix& to, unsigned node);
 

@@ -78,6 +78,41 @@ class Concurrency : public ::testing::Test {
   std::unique_ptr<Dataplane> dataplane_;
 };
 
+using Strays = Concurrency;
+
+// What a program of `interface` makes of a segment: "source:port > destination:port"; empty when it leaves it alone.
+std::string translated(int program, const std::string& interface, const Syn& segment) {
+  Syn out{};
+  __sk_buff context{};
+  context.ifindex = ::if_nametoindex(interface.c_str());
+  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &segment, .data_out = &out, .data_size_in = sizeof segment,
+              .data_size_out = sizeof out, .ctx_in = &context, .ctx_size_in = sizeof context);
+  if (::bpf_prog_test_run_opts(program, &run) != 0 || run.retval != kTcRedirect) return {};
+  return base::cat(net::host_port(net::Ip::from_v4_be(out.ip.saddr), from_be16(out.tcp.source)), " > ",
+                   net::host_port(net::Ip::from_v4_be(out.ip.daddr), from_be16(out.tcp.dest)));
+}
+
+// Where connection tracking judges windows, such a segment reaches the client with the endpoint's address, and the
+// client answers with a reset (kubernetes/kubernetes#74839).
+TEST_F(Strays, ASegmentOfAServerOutsideTheWindowIsTranslatedAsAnyOther) {
+  expect_ok(dataplane_->replace({}, {service("web").external_ip("198.51.100.1", 80).endpoint("10.1.0.11", 8080)}));
+  world_.shell(Place::Node, "ip link set pod1 address 02:00:00:00:00:01");
+  const base::Fd ingress = program("tc_ingress");
+  EXPECT_EQ(translated(ingress.get(), "up0", make_syn("198.51.100.1", 5555)), "192.0.2.10:5555 > 10.1.0.11:8080");
+  Syn stray = make_syn("192.0.2.10", 8080);
+  stray.ip.saddr = v4("10.1.0.11");
+  stray.tcp.dest = to_be16(5555);
+  stray.tcp.syn = 0;
+  stray.tcp.ack = 1;
+  for (const std::uint32_t seq : {0U, 1U, 0x7fffffffU, 0xfffffff0U}) {
+    stray.tcp.seq = __builtin_bswap32(seq);
+    stray.tcp.ack_seq = __builtin_bswap32(seq / 2);
+    EXPECT_EQ(translated(ingress.get(), "pod1", stray), "198.51.100.1:80 > 192.0.2.10:5555") << "seq " << seq;
+  }
+  stray.tcp.dest = to_be16(5556);
+  EXPECT_EQ(translated(ingress.get(), "pod1", stray), "") << "of no flow: left alone";
+}
+
 TEST_F(Concurrency, EachPickIsOfTheOldSetOrTheNewAndNoneIsLost) {
   const auto even = service("web").external_ip("198.51.100.1", 80).endpoint("10.1.0.12", 2).endpoint("10.1.0.14", 4);
   auto odd = service("web").external_ip("198.51.100.1", 80);

@@ -36,6 +36,13 @@ constexpr SocketProgram kSocketPrograms[] = {
 };
 constexpr const char* kPacketPrograms[] = {"tc_ingress", "tc_egress"};
 
+// Maps whose layout is that of an older version still: what they hold is carried over, above all established flows.
+struct Unchanged {
+  const char* map;
+  int since;
+};
+constexpr Unchanged kUnchanged[] = {{"flows", 1}, {"fragments", 1}};
+
 std::string program_name(bool ingress) { return kPacketPrograms[ingress ? 0 : 1]; }
 
 using ObjectPtr = std::unique_ptr<datapath, decltype(&datapath__destroy)>;
@@ -149,6 +156,7 @@ Status Install::load() {
   if (!object) return Error::from_errno("open the BPF object", errno);
   ::bpf_map__set_max_entries(object->maps.slots, options_.max_endpoints);
   ::bpf_map__set_max_entries(object->maps.flows, options_.max_flows);
+  TRY(carry_over());
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object->obj) {
     const std::string pin = base::cat(maps_dir_, "/", ::bpf_map__name(map));
@@ -177,6 +185,22 @@ Status Install::load() {
       return Error::from_errno(base::cat("pin ", pin), -rc);
     }
     programs_.push_back({name, base::Fd(::fcntl(::bpf_program__fd(program), F_DUPFD_CLOEXEC, 3))});
+  }
+  return {};
+}
+
+Status Install::carry_over() const {
+  for (const Unchanged& unchanged : kUnchanged) {
+    const std::string pin = base::cat(maps_dir_, "/", unchanged.map);
+    if (base::Fd(::bpf_obj_get(pin.c_str()))) continue;
+    for (int version = bpf::LAYOUT_VERSION - 1; version >= unchanged.since; --version) {
+      const base::Fd old(::bpf_obj_get(base::cat(root_, "/v", version, "/", unchanged.map).c_str()));
+      if (!old) continue;
+      if (const int rc = ::bpf_obj_pin(old.get(), pin.c_str()); rc < 0) {
+        return Error::from_errno(base::cat("pin ", pin), -rc);
+      }
+      break;
+    }
   }
   return {};
 }

@@ -1,7 +1,7 @@
 // Install: the kernel objects of one instance: pinned maps, pinned programs, and the links that attach them.
 //
-//   <bpf_root>/<instance>/v1/<map>               the maps; v1 is bpf::LAYOUT_VERSION
-//   <bpf_root>/<instance>/v1/programs/<program>
+//   <bpf_root>/<instance>/v2/<map>               the maps; v2 is bpf::LAYOUT_VERSION
+//   <bpf_root>/<instance>/v2/programs/<program>
 //   <bpf_root>/<instance>/links/<program>        cgroup links
 //   <bpf_root>/<instance>/links/tc-...           what the attacher keeps (attach.h)
 //
@@ -53,6 +53,7 @@ class Install {
   explicit Install(const Options& options);
   Result<bool> open_pinned();
   Status load();
+  Status carry_over() const;
   int program_fd(std::string_view name) const;
   bool attach_sockets(Report& report);
   bool attach_link(const net::Link& link, Report& report);

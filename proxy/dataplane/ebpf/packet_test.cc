@@ -202,6 +202,25 @@ TEST_P(Packets, AnotherBuildIsSwappedInUnderTheLinks) {
   EXPECT_EQ(from(Place::Client, at(Place::Node), 30080), answer);
 }
 
+TEST_P(Packets, FlowsAreCarriedOverFromAnOlderLayout) {
+  const std::vector<model::ServiceState> services{web().node_port(30080).masquerade().endpoint(at(Place::Pod1), 8080)};
+  replace(services);
+  const std::string answer = from(Place::Client, at(Place::Node), 30080, 5555);
+  const std::string root = world_.options().bpf_root + "/t";
+  const auto map_id = [&] {
+    return world_.shell(Place::Node, cat("bpftool map show pinned ", root, "/v2/flows | head -1"));
+  };
+  const std::string before = map_id();
+  dataplane_.reset();
+  world_.shell(Place::Node, cat("mkdir ", root, "/v1; bpftool map pin pinned ", root, "/v2/flows ", root,
+                                "/v1/flows; rm -r ", root, "/v2"));
+  reopen();
+  replace(services);
+  EXPECT_EQ(map_id(), before);
+  EXPECT_EQ(world_.shell(Place::Node, "ls " + root), "links\nv2\n");
+  EXPECT_EQ(from(Place::Client, at(Place::Node), 30080, 5555), answer);
+}
+
 TEST_P(Packets, ARestartServesOnAndWritesNothing) {
   const std::vector<model::ServiceState> services{web().node_port(30080).masquerade().endpoint(at(Place::Pod1), 8080)};
   replace(services);

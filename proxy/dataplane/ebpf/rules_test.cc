@@ -124,13 +124,14 @@ class Rules : public ::testing::TestWithParam<Case> {
 // ------------------------------------------------------------------------------------------------ affinity
 
 TEST_P(Rules, AClientStaysWithOneEndpointThroughEveryFrontendAndOverARestart) {
-  ServiceBuilder web = this->web().external_ip(external(), 80).node_port(30080).masquerade();
+  ServiceBuilder web = this->web().external_ip(external(), 80).masquerade().node_port(30080).masquerade();
   all_endpoints(web);
   replace({web});
-  EXPECT_GT(answers(Place::Client, external(), 80).size(), 1U) << "without affinity";
+  EXPECT_EQ(answers(Place::Client, external(), 80, 40).size(), 3U) << "without affinity";
   web.affinity(60);
   replace({web});
-  std::set<std::string> servers;
+  std::set<std::string> servers{from(Place::Client, external(), 80).substr(0, 4)};
+  EXPECT_EQ(servers.count("erro"), 0U);
   for (const bool node_port : {false, true}) {
     for (const std::string& answer :
          answers(Place::Client, node_port ? at(Place::Node) : external(), node_port ? 30080 : 80))
@@ -145,7 +146,7 @@ TEST_P(Rules, AClientStaysWithOneEndpointThroughEveryFrontendAndOverARestart) {
 
 TEST_P(Rules, AnEndpointThatLeavesLosesItsClientsAtOnceAndForGood) {
   const auto with = [&](const std::vector<Place>& places) {
-    ServiceBuilder web = this->web().external_ip(external(), 80).affinity(60);
+    ServiceBuilder web = this->web().external_ip(external(), 80).masquerade().affinity(60);
     for (const Place place : places) web.endpoint(at(place), 8080);
     replace({web});
     return from(Place::Client, external(), 80).substr(0, 4);
@@ -157,21 +158,23 @@ TEST_P(Rules, AnEndpointThatLeavesLosesItsClientsAtOnceAndForGood) {
 }
 
 TEST_P(Rules, AffinityEndsWhenNoConnectionCameForItsTime) {
-  ServiceBuilder web = this->web().external_ip(external(), 80).affinity(600);
+  ServiceBuilder web = this->web().external_ip(external(), 80).masquerade().affinity(600);
   all_endpoints(web);
   replace({web});
   const std::string first = from(Place::Client, external(), 80);
+  EXPECT_NE(first.substr(0, 5), "error");
   for (int i = 0; i < 12; ++i) {
     age_affinity(500);
     EXPECT_EQ(from(Place::Client, external(), 80), first) << "each connection begins the time anew";
   }
   EXPECT_LT(age_affinity(0), 400U);
-  std::set<std::string> seen;
+  std::set<std::string> servers;
   for (int i = 0; i < 40; ++i) {
     age_affinity(601);
-    seen.insert(from(Place::Client, external(), 80));
+    servers.insert(from(Place::Client, external(), 80));
   }
-  EXPECT_EQ(seen.size(), 3U);
+  EXPECT_EQ(servers, (std::set<std::string>{"one " + seen(Place::Node), "two " + seen(Place::Node),
+                                            "far " + seen(Place::Node)}));
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ struct FakeNetns {
   int restores = 0;
   int saves = 0;
   // Faults.
-  int fail_restore = -1;       // the so manieth from now on fails, after its first table
+  int fail_commit = -1;        // the so manieth from now on is the last of its restore, which fails
   int fail_saves = 0;          // so many fail
   std::string refused;         // a line with this in it is refused
   std::string broken_flavour;  // whose programs are missing
@@ -78,7 +78,6 @@ class FakeSystem final : public System {
   Status restore(Flavour flavour, net::Family family, const std::string& input) override {
     ++ns_->restores;
     auto& kernel = ns_->tables[{flavour, family}];
-    const bool fails = ns_->fail_restore >= 0 && ns_->fail_restore-- == 0;
     std::string table;
     FakeTable next;
     std::size_t number = 0;
@@ -91,7 +90,7 @@ class FakeSystem final : public System {
       } else if (line == "COMMIT") {
         kernel[table] = std::move(next);
         ++ns_->generation;
-        if (fails) return Error("iptables-restore: killed", ETIMEDOUT);
+        if (ns_->fail_commit >= 0 && ns_->fail_commit-- == 0) return Error("iptables-restore: killed", ETIMEDOUT);
       } else if (!command(line, next) || (!ns_->refused.empty() && line.find(ns_->refused) != std::string_view::npos)) {
         return Error(base::cat("iptables-restore: line ", number, " failed"));
       }

@@ -1,6 +1,7 @@
 #include "proxy/dataplane/iptables/family.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/strings.h"
 #include "proxy/dataplane/iptables/names.h"
@@ -192,8 +193,7 @@ Update FamilyState::update() {
 
 void FamilyState::settle() {
   for (auto& [id, table] : tables_) table.settle();
-  for (const auto& [id, rules] : being_written_) last_written_[id] = rules;
-  being_written_.clear();
+  last_written_ = std::exchange(being_written_, {});
 }
 
 std::string FamilyState::text() {
@@ -206,11 +206,11 @@ std::string FamilyState::text() {
 std::vector<RuleCount> FamilyState::counts() const {
   std::vector<RuleCount> out;
   for (const Table table : {Table::Filter, Table::Nat}) {
-    const auto last = last_written_.find(table);
+    const auto written = last_written_.find(table);
     out.push_back({.family = family_,
-                   .table = std::string(to_string(table)),
+                   .table = table == Table::Filter ? RuleCount::Table::Filter : RuleCount::Table::Nat,
                    .total = tables_.at(table).rules(),
-                   .last = last == last_written_.end() ? 0 : last->second});
+                   .written = written == last_written_.end() ? 0 : written->second});
   }
   return out;
 }

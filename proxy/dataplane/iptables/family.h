@@ -40,8 +40,8 @@ class FamilyState {
 
   // Wants nothing.
   void clear();
-  std::string text();  // the input that would fill empty tables
-  std::vector<RuleCount> counts() const;
+  std::string text();                     // the input that would fill empty tables
+  std::vector<RuleCount> counts() const;  // what the last input that was settled wrote, and all there is
   std::vector<Conflict> conflicts_of(const model::Key& service) const;
   std::vector<Conflict> conflicts() const;
   // Whose rule a line of input is; nothing when it is no single service's.

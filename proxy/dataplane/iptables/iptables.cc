@@ -114,15 +114,6 @@ class Iptables final : public Dataplane {
     return report;
   }
 
-  std::vector<RuleCount> rule_counts() const override {
-    std::vector<RuleCount> out;
-    for (const FamilyState& family : families_) {
-      const auto counts = family.counts();
-      out.insert(out.end(), counts.begin(), counts.end());
-    }
-    return out;
-  }
-
  private:
   void flush(Report& report) {
     if (system_->fingerprint(flavour_) != seen_) {
@@ -132,7 +123,11 @@ class Iptables final : public Dataplane {
       }
     }
     bool trusted = true;
-    for (FamilyState& family : families_) trusted = write(family, report) && trusted;
+    for (FamilyState& family : families_) {
+      trusted = write(family, report) && trusted;
+      const auto counts = family.counts();
+      report.rules.insert(report.rules.end(), counts.begin(), counts.end());
+    }
     seen_ = trusted ? system_->fingerprint(flavour_) : std::string();
   }
 

@@ -195,7 +195,7 @@ TEST_P(IptablesKernel, UnknownPortsAreRefusedAndUnknownAddressesSilent) {
     for (const std::string from : {"pod1a", "node1"}) {
       EXPECT_EQ(ask(from, service_ip(family), 81), "refused") << from;
       EXPECT_EQ(ask(from, service_ip(family), 81, Transport::Udp), "refused") << from;
-      EXPECT_EQ(ask("pod1a", ip(family == Family::V4 ? "10.96.0.2" : "fd00:10:96::2"), 80), "timeout") << from;
+      EXPECT_EQ(ask(from, ip(family == Family::V4 ? "10.96.0.2" : "fd00:10:96::2"), 80), "timeout") << from;
     }
   }
 }

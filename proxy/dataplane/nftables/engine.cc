@@ -147,11 +147,15 @@ Status Engine::reload() {
 }
 
 Adopted Engine::adopted() const {
+  std::set<GroupKey> used;
+  for (const auto& [key, installed] : belief_.frontends) {
+    if (installed.group) used.insert({key.family, *installed.group});
+  }
   return {.group_of = [this](const FrontendKey& key) -> std::optional<std::uint32_t> {
             auto it = belief_.frontends.find(key);
             return it == belief_.frontends.end() ? std::nullopt : it->second.group;
           },
-          .exists = [this](const GroupKey& key) { return belief_.groups.contains(key); }};
+          .is_used = [used = std::move(used)](const GroupKey& key) { return used.contains(key); }};
 }
 
 Wanted Engine::current(const FrontendKey& frontend) const {

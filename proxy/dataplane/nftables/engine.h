@@ -41,7 +41,7 @@ class Engine {
   Status remove();
 
   Wanted current(const FrontendKey& frontend) const;
-  Adopted adopted() const;
+  Adopted adopted() const;  // of the kernel as it was read; costs the number of frontends
   bool is_ours(const nft::ForeignChanges& changes) const;
   bool has_family(net::Family family) const;
   nft::Kernel& kernel() { return *kernel_; }

@@ -41,7 +41,8 @@ class Nftables final : public Dataplane {
       return report;
     }
     ready_ = true;
-    for (const model::ServiceState& state : services) upsert(state);
+    const Adopted adopted = engine_.adopted();
+    for (const model::ServiceState& state : services) upsert(state, adopted);
     engine_.flush(report);
     for (const Conflict& conflict : claims_.conflicts()) report.failures.push_back(failure(conflict));
     return report;
@@ -58,7 +59,7 @@ class Nftables final : public Dataplane {
       claims_.erase(key, engine_.edits.frontends);
       sessions_.erase(key, engine_.edits.groups);
     }
-    for (const model::ServiceState& state : changes.upserted) upsert(state);
+    for (const model::ServiceState& state : changes.upserted) upsert(state, {});
     engine_.flush(report);
     report_conflicts(changes, report);
     return report;
@@ -88,16 +89,16 @@ class Nftables final : public Dataplane {
   const Belief& belief() const { return engine_.belief(); }
 
  private:
-  void upsert(const model::ServiceState& state) {
+  void upsert(const model::ServiceState& state, const Adopted& adopted) {
     auto foreign = [this](const model::PortState& port) { return !engine_.has_family(port.family); };
-    if (std::none_of(state.ports.begin(), state.ports.end(), foreign)) return upsert_usable(state);
+    if (std::none_of(state.ports.begin(), state.ports.end(), foreign)) return upsert_usable(state, adopted);
     // A family this kernel does not have; the probe said so.
     model::ServiceState rest = state;
     std::erase_if(rest.ports, foreign);
-    upsert_usable(rest);
+    upsert_usable(rest, adopted);
   }
-  void upsert_usable(const model::ServiceState& state) {
-    sessions_.upsert(state, engine_.edits.groups, engine_.adopted());
+  void upsert_usable(const model::ServiceState& state, const Adopted& adopted) {
+    sessions_.upsert(state, engine_.edits.groups, adopted);
     claims_.upsert(state, sessions_.groups_of(state.key), engine_.edits.frontends,
                    [this](const FrontendKey& frontend) { return engine_.current(frontend); });
   }

@@ -8,6 +8,7 @@
 
 #include "net/nft/fake.h"
 #include "proxy/dataplane/nftables/belief.h"
+#include "proxy/dataplane/nftables/elements.h"
 #include "proxy/dataplane/nftables/layout.h"
 #include "proxy/dataplane/nftables/test_states.h"
 
@@ -326,6 +327,118 @@ TEST(Nftables, ATableThatIsNotAsWrittenIsReplacedInOneTransaction) {
   }
 }
 
+model::NodeState some_node() {
+  model::NodeState node;
+  node.pods.sources = {prefix("10.244.0.0/16")};
+  node.node_port_addresses = {prefix("172.18.0.0/24"), prefix("172.18.1.0/24"), prefix("::/0")};
+  node.service_cidrs = {prefix("10.96.0.0/12")};
+  return node;
+}
+
+// One of every kind of element.
+std::vector<model::ServiceState> services_of_all_kinds() {
+  model::Frontend balancer = cluster_ip("192.0.2.1", 80);
+  balancer.kind = model::FrontendKind::LoadBalancerIp;
+  balancer.pool = model::Pool::Local;
+  balancer.short_circuit = true;
+  balancer.restricted = true;
+  model::Frontend off_cluster = cluster_ip("10.96.0.20", 80);
+  off_cluster.masquerade = model::Masquerade::OffCluster;
+  auto state = service("all", {off_cluster, balancer, node_port(30090)}, endpoints(3));
+  state.ports[0].local_endpoints = {endpoint("10.0.0.1", 8080, true)};
+  state.ports[0].allowed_sources = {prefix("10.0.0.0/8"), prefix("203.0.113.0/24")};
+  auto sticky = state;
+  sticky.key.name = "sticky";
+  sticky.ports[0].affinity_seconds = 60;
+  sticky.ports[0].frontends[0].address = ip("10.96.0.21");
+  sticky.ports[0].frontends[1].address = ip("192.0.2.2");
+  sticky.ports[0].frontends[2].port = 30091;
+  return {state, sticky};
+}
+
+TEST(Nftables, AnotherNodeStateIsOneTransactionAndReadsBack) {
+  Node node;
+  auto dataplane = node.start(1);
+  ASSERT_TRUE(dataplane->replace({}, services_of_all_kinds()).ok());
+  const std::string before = dump_text(*dataplane);
+  const std::uint64_t commits = node.ns->commits;
+  EXPECT_TRUE(dataplane->replace(some_node(), services_of_all_kinds()).ok());
+  EXPECT_EQ(node.ns->commits, commits + 1);
+  EXPECT_NE(dump_text(*dataplane), before);
+  EXPECT_EQ(dataplane->replace(some_node(), services_of_all_kinds()).kernel_writes, 0U);
+  EXPECT_EQ(node.start()->replace(some_node(), services_of_all_kinds()).kernel_writes, 0U);
+  EXPECT_TRUE(node.start(1)->replace({}, services_of_all_kinds()).ok());
+  EXPECT_EQ(node.ns->commits, commits + 2);
+  auto again = node.start();
+  EXPECT_EQ(again->replace({}, services_of_all_kinds()).kernel_writes, 0U);
+  EXPECT_EQ(dump_text(*again), before);
+}
+
+TEST(Nftables, EveryKindOfElementIsAdoptedRepairedAndRemoved) {
+  Node node;
+  auto dataplane = node.start();
+  ASSERT_TRUE(dataplane->replace(some_node(), services_of_all_kinds()).ok());
+  EXPECT_EQ(node.start()->replace(some_node(), services_of_all_kinds()).kernel_writes, 0U);
+  auto& table = node.ns->tables[kV4];
+  const auto before = table.elements;
+  for (SetId set : kElementSets) {
+    EXPECT_FALSE(table.elements[name_of(set)].empty()) << name_of(set);
+    table.elements[name_of(set)].clear();
+    node.ns->edit(kV4);
+    EXPECT_TRUE(dataplane->handle_notification().ok());
+    EXPECT_EQ(table.elements, before) << name_of(set);
+  }
+  EXPECT_TRUE(dataplane->apply({{}, {{"default", "all"}, {"default", "sticky"}}}).ok());
+  for (SetId set : kElementSets) EXPECT_TRUE(table.elements[name_of(set)].empty()) << name_of(set);
+}
+
+// Clients stay by the number of their endpoint.
+TEST(Nftables, AMemberKeepsItsNumberWhileOthersComeAndGo) {
+  Node node;
+  auto dataplane = node.start();
+  auto state = service("a", {cluster_ip("10.96.0.1", 80)}, endpoints(20));
+  state.ports[0].affinity_seconds = 60;
+  ASSERT_TRUE(dataplane->replace({}, {state}).ok());
+  const auto members = [&] {
+    std::map<std::string, std::string> by_target;
+    for (const nft::Element& e : node.ns->tables[kV4].elements["members"]) {
+      by_target.emplace(e.data_view(), e.key_view());
+    }
+    return by_target;
+  };
+  const auto before = members();
+  EXPECT_EQ(before.size(), 20U);
+  auto fewer = state;
+  auto& left = fewer.ports[0].cluster_endpoints;
+  left.erase(left.begin() + 3, left.begin() + 9);
+  left.push_back(endpoint("10.1.0.1", 8080));
+  EXPECT_TRUE(dataplane->apply({{fewer}, {}}).ok());
+  const auto after = members();
+  EXPECT_EQ(after.size(), 15U);
+  std::size_t kept = 0;
+  for (const auto& [target, number] : after) kept += before.contains(target) && before.at(target) == number;
+  EXPECT_EQ(kept, 14U);
+  // One endpoint more or less is a choice, a member and the share, and the chain that picks among so many.
+  EXPECT_LE(dataplane->apply({{state}, {}}).kernel_writes, 40U);
+}
+
+TEST(Nftables, TwoPortsWhoseNamesFallTogetherKeepTheirGroupsOverARestart) {
+  // As many as make two of them fall together by their hash alone.
+  std::vector<model::ServiceState> services;
+  for (int i = 0; i < 1500; ++i) {
+    auto state =
+        service("s" + std::to_string(i),
+                {cluster_ip("10.97." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1), 80)}, endpoints(1));
+    state.ports[0].affinity_seconds = 60;
+    services.push_back(std::move(state));
+  }
+  Node node;
+  ASSERT_TRUE(node.start()->replace({}, services).ok());
+  EXPECT_EQ(node.ns->tables[kV4].elements["shares"].size(), services.size());
+  std::reverse(services.begin(), services.end());
+  EXPECT_EQ(node.start()->replace({}, services).kernel_writes, 0U);
+}
+
 TEST(Nftables, RemoveLeavesNothingAndMindsNothing) {
   Node node;
   auto dataplane = node.start();
@@ -351,13 +464,29 @@ model::ServiceState random_service(std::mt19937& random) {
   for (int i = 0; i <= roll(2); ++i) frontends.push_back(cluster_ip("10.96.0." + std::to_string(base + i), 80));
   if (roll(2) == 0) frontends.push_back(node_port(static_cast<std::uint16_t>(30000 + roll(4)), roll(2) == 0));
   if (roll(4) == 0) frontends[0].when_empty = model::WhenEmpty::Drop;
+  for (model::Frontend& frontend : frontends) {
+    frontend.restricted = roll(4) == 0;
+    if (roll(4) == 0) frontend.masquerade = model::Masquerade::OffCluster;
+    if (roll(3) > 0) continue;
+    frontend.pool = model::Pool::Local;
+    frontend.short_circuit = roll(2) == 0;
+    frontend.masquerade = model::Masquerade::Never;
+  }
   std::vector<model::Endpoint> some;
   const int share = roll(4);
   for (int i = 1; i < 12; ++i) {
     if (roll(4) < share) some.push_back(endpoint("10.0.0." + std::to_string(i), 8080, i % 3 == 0));
   }
-  return service("s" + std::to_string(roll(6)), frontends, some,
-                 roll(5) == 0 ? model::Protocol::Udp : model::Protocol::Tcp);
+  auto state = service("s" + std::to_string(roll(6)), frontends, some,
+                       roll(5) == 0 ? model::Protocol::Udp : model::Protocol::Tcp);
+  model::PortState& port = state.ports[0];
+  std::copy_if(port.cluster_endpoints.begin(), port.cluster_endpoints.end(), std::back_inserter(port.local_endpoints),
+               [](const model::Endpoint& e) { return e.local; });
+  if (roll(3) == 0) port.affinity_seconds = static_cast<std::uint32_t>(1 + roll(3));
+  for (const std::string range : {"10.0.0.0/8", "192.0.2.0/24", "203.0.113.0/24"}) {
+    if (roll(2) == 0) port.allowed_sources.push_back(prefix(range));
+  }
+  return state;
 }
 
 TEST(Nftables, AnyHistoryEndsWhereAFreshStartWould) {

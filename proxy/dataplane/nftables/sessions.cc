@@ -11,18 +11,23 @@ Sessions::Port Sessions::port_of(const model::Key& service, const model::PortSta
 std::optional<std::uint32_t> Sessions::choose(const Port& id, const model::PortState& port,
                                               const Adopted& adopted) const {
   const auto is_free = [&](std::uint32_t group) { return !taken_.contains({id.family, group}); };
+  const std::string name = base::cat(id.service.to_string(), "/", id.name, "/", static_cast<unsigned>(id.protocol));
+  const std::uint32_t first = stable_hash(name) % kLastGroup + 1;
+  // What a frontend refers to may be of another service, which had it before or has it now; near is ours.
+  const auto is_near = [&](std::uint32_t group) {
+    constexpr std::uint32_t kNear = 64;
+    return (group & kGroupMask) == group && ((group >> kGroupShift) + kLastGroup - first) % kLastGroup < kNear;
+  };
   if (adopted.group_of) {
     for (const FrontendKey& frontend : keys_of(port)) {
       const auto group = adopted.group_of(frontend);
-      if (group && (*group & kGroupMask) == *group && *group != 0 && is_free(*group)) return group;
+      if (group && *group != 0 && is_near(*group) && is_free(*group)) return group;
     }
   }
-  const std::string name = base::cat(id.service.to_string(), "/", id.name, "/", static_cast<unsigned>(id.protocol));
-  const std::uint32_t first = stable_hash(name) % kLastGroup + 1;
   std::uint32_t number = first;
   do {
     const std::uint32_t group = number << kGroupShift;
-    if (is_free(group) && !(adopted.exists && adopted.exists({id.family, group}))) return group;
+    if (is_free(group) && !(adopted.is_used && adopted.is_used({id.family, group}))) return group;
     number = number % kLastGroup + 1;
   } while (number != first);
   return std::nullopt;

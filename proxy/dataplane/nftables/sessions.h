@@ -15,10 +15,10 @@
 
 namespace fairlead::proxy::dataplane::nftables {
 
-// What the kernel holds already; either may be empty: nothing.
+// What the kernel holds from before a start; both empty when every port there is has been seen.
 struct Adopted {
   std::function<std::optional<std::uint32_t>(const FrontendKey&)> group_of;  // that a frontend refers to
-  std::function<bool(const GroupKey&)> exists;                               // so it may be somebody's yet to come
+  std::function<bool(const GroupKey&)> is_used;  // some frontend refers to it, whose port may be yet to come
 };
 
 class Sessions {

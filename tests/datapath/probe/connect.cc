@@ -167,6 +167,14 @@ std::string Connection::transfer(Attempt& answer) {
   return intact ? ask(answer) : "corrupt";
 }
 
+std::string Connection::provoke() {
+  const Deadline until = deadline();
+  if (std::string error = send_all("invalid\n", until); !error.empty()) return error;
+  std::string line;
+  if (std::string error = receive_line(line, until); !error.empty()) return error;
+  return line == "sent" ? "" : line;
+}
+
 Attempt attempt(const ConnectSpec& spec) {
   Attempt result;
   const auto start = Clock::now();
@@ -177,6 +185,7 @@ Attempt attempt(const ConnectSpec& spec) {
     const bool bulk = spec.bytes != 0 && spec.to.transport != Transport::Udp;
     result.error = bulk ? connection.transfer(result) : connection.ask(result);
     if (i == 0) first = result.answer;
+    if (i == 0 && spec.invalid_segment && result.error.empty()) result.error = connection.provoke();
     if (result.error.empty() && result.answer != first) result.error = "another server answered";
   }
   if (!result.error.empty()) result.answer.clear();

@@ -15,11 +15,12 @@ class Connection {
   std::string open();
   std::string ask(Attempt& answer);       // "who"; fills answer, source, source_port, local, peer
   std::string transfer(Attempt& answer);  // spec.bytes each way
+  std::string provoke();                  // has the server send a segment out of the window
+  bool datagrams() const { return spec_.to.transport == Transport::Udp; }
   bool is_open() const { return static_cast<bool>(fd_); }
   void close();
 
  private:
-  bool datagrams() const { return spec_.to.transport == Transport::Udp; }
   bool unconnected() const {
     return spec_.style == SocketStyle::Unconnected || spec_.style == SocketStyle::MappedUnconnected;
   }

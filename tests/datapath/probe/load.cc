@@ -73,7 +73,9 @@ class Load {
       result.error = connection.open();
     }
     if (result.error.empty()) result.error = connection.ask(result);
-    if (!result.error.empty()) connection.close();
+    // A socket of datagrams outlives a lost one and a refusal.
+    const bool lost = connection.datagrams() && (result.error == "timeout" || result.error == "refused");
+    if (!result.error.empty() && !lost) connection.close();
     result.latency_us =
         static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
     return result;
@@ -90,6 +92,7 @@ class Load {
     if (result.error.empty()) {
       ++report_.answered;
       ++report_.answers[result.answer];
+      ++report_.reached[result.local];
       latencies_.push_back(result.latency_us);
     } else {
       ++report_.errors[result.error];

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/strings.h"
+#include "tests/datapath/probe/invalid_segment.h"
 #include "tests/datapath/probe/sockets.h"
 
 namespace fairlead::testbed::probe {
@@ -68,6 +69,11 @@ class Stream {
     if (line == "who") {
       const SocketAddress local = local_address(fd_.get());
       out_ += answer(name_, peer_address(fd_.get()), local.ip(), local.port());
+      return true;
+    }
+    if (line == "invalid") {
+      const Status sent = send_invalid_segment(fd_.get());
+      out_ += sent ? "sent\n" : cat(sent.error().message(), "\n");
       return true;
     }
     const auto number = line.size() > 5 ? base::parse_number<std::uint64_t>(line.substr(5)) : std::nullopt;

@@ -21,6 +21,7 @@ struct SyncPlan {
   unsigned changes = 100;  // of one endpoint
 };
 
+// A size that one dataplane cannot do is told, and the rest is measured.
 Result<std::vector<Row>> bench_sync(const SyncPlan& plan);
 
 }  // namespace fairlead::tests::bench

@@ -86,7 +86,8 @@ class Stickiness {
       targets.push_back(target == members_.end() ? "nowhere" : target->second);
     }
     std::sort(targets.begin(), targets.end());
-    return cat(share == shares_.end() ? "-" : layout::describe_code(share->second), " [", base::join(targets, " "),
+    // A share is how many there are, beside the group again.
+    return cat(share == shares_.end() ? 0 : share->second & ~layout::kGroupMask, " of [", base::join(targets, " "),
                "]");
   }
 

@@ -1,6 +1,7 @@
 #include "tests/chaos/run.h"
 
 #include <poll.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -98,7 +99,13 @@ Status Run::stop_agent(const Action& action) {
   if (action.kind == ActionKind::Kill) {
     agent.kill();
   } else {
-    TRY(agent.terminate());
+    TRY(agent.process()->signal(SIGTERM));
+    const int exit_code = TRY(agent.process()->wait(std::chrono::seconds(10)));
+    // One that has only just begun does not handle the signal yet.
+    if (exit_code != 0 && exit_code != 128 + SIGTERM) {
+      keep_evidence(cat("SIGTERM to the agent of node", action.node, " ended it with ", exit_code));
+      ++life.deaths;
+    }
   }
   ++counts_[std::string(to_string(action.kind))];
   after(milliseconds(action.lasting_ms), [this, node = action.node] { return launch(node); });

@@ -29,7 +29,7 @@ testbed::ServiceSpec web() {
   service.exposure = testbed::Exposure::NodePort;
   service.ports = {{.name = "t", .port = 80, .transport = Transport::Tcp, .target = kPodPort},
                    {.name = "u", .port = 80, .transport = Transport::Udp, .target = kPodPort}};
-  service.slices = {{.ready = {"pod1b", "pod2b"}, .not_ready = {}, .targets = {}}};
+  service.slices = {{.endpoints = {testbed::ready("pod1b"), testbed::ready("pod2b")}}};
   service.families = testbed::Families::Both;
   return service;
 }

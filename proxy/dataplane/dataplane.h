@@ -51,14 +51,14 @@ struct Probe {
 };
 
 struct Options {
-  std::string instance = "fairlead";       // names what is ours in the kernel (nft table, pin folder)
-  std::string cgroup = "/sys/fs/cgroup";   // ebpf: where socket load balancing is attached
-  std::string bpf_root = "/sys/fs/bpf";    // ebpf: a mounted bpffs; pins live in <bpf_root>/<instance>/
-  std::uint32_t max_endpoints = 1U << 20;  // ebpf: slots of the endpoint pool, over all frontends
-  std::uint32_t max_flows = 1U << 17;      // ebpf: rows of the connection table, two per flow
-  std::uint32_t masquerade_mark = 0x4000;  // nftables, iptables: the mark bit of packets to masquerade
-  std::string iptables_flavour = "auto";   // iptables: "nft", "legacy", or what the node uses
-  std::chrono::milliseconds iptables_deadline{60000};  // iptables: for one run of iptables-restore
+  std::string instance = "fairlead";                    // names what is ours in the kernel (nft table, pin folder)
+  std::string cgroup = "/sys/fs/cgroup";                // ebpf: where socket load balancing is attached
+  std::string bpf_root = "/sys/fs/bpf";                 // ebpf: a mounted bpffs; pins live in <bpf_root>/<instance>/
+  std::uint32_t max_endpoints = 1U << 20;               // ebpf: slots of the endpoint pool, over all frontends
+  std::uint32_t max_flows = 1U << 17;                   // ebpf: rows of the connection table, two per flow
+  std::uint32_t masquerade_mark = 0x4000;               // nftables, iptables: the mark bit of packets to masquerade
+  std::string iptables_flavour = "auto";                // iptables: "nft", "legacy", or what the node uses
+  std::chrono::milliseconds iptables_deadline{300000};  // iptables: for one run of iptables-restore
 };
 
 class Dataplane {

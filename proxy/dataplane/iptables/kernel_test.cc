@@ -366,7 +366,7 @@ TEST_P(IptablesKernel, ChangesAndRestartsLoseNoConnection) {
   auto load =
       bed_->start_load("pod1a", {.to = {service_ip(Family::V4), 80, Transport::Tcp}, .parallel = 2, .rate = 200});
   ASSERT_OK(load);
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 40; ++i) {
     apply(
         {{web(Family::V4, i % 2 == 0 ? std::vector<std::string>{"pod1b"} : std::vector<std::string>{"pod1b", "pod2a"})},
          {}});

@@ -146,6 +146,24 @@ Status find_endpoints(nft::Kernel& kernel, const nft::TableId& table, Belief& in
   return ask();
 }
 
+// The same for members of sticky pools: their shares tell how many choices there are, and the choices who.
+Status find_members(nft::Kernel& kernel, const nft::TableId& table, Belief& into) {
+  std::vector<nft::Element> choices;
+  for (const auto& [key, group] : into.groups) {
+    if (key.family != table.family) continue;
+    for (const InstalledPool& pool : group) {
+      const std::uint32_t count = pool.share ? *pool.share & kNumber : 0;
+      for (std::uint32_t i = 0; i < count; ++i) choices.push_back(choice_element(*pool.share & ~kNumber, i, {}));
+    }
+  }
+  std::vector<nft::Element> members;
+  TRY(kernel.find_elements(table, name_of(SetId::Choices), choices, [&](const nft::Element& e) {
+    if (take(table, SetId::Choices, e, into)) members.push_back(member_element(table.family, parse_value(e), nullptr));
+  }));
+  return kernel.find_elements(table, name_of(SetId::Members), members,
+                              [&](const nft::Element& e) { take(table, SetId::Members, e, into); });
+}
+
 // A hash table that is growing can hide elements from a dump (linux v6.1 net/netfilter/nft_set_hash.c nft_rhash_walk
 // starts over for every packet of it and skips as many as it had). So frontends are read until nothing new turns up,
 // and the rest until there is as much as codes and shares say; what several readings found is taken together.
@@ -165,8 +183,16 @@ Status read_all_elements(nft::Kernel& kernel, const nft::TableId& table, std::si
   bool found = endpoints > find_above && find_endpoints(kernel, table, into).has_value();
   for (int reading = 0; reading < kMaxReadings; ++reading) {
     if (!found) TRY(read_elements(kernel, table, SetId::Endpoints, into));
-    for (SetId set : {SetId::Sessions, SetId::Shares, SetId::Choices, SetId::Members}) {
-      TRY(read_elements(kernel, table, set, into));
+    TRY(read_elements(kernel, table, SetId::Sessions, into));
+    TRY(read_elements(kernel, table, SetId::Shares, into));
+    std::size_t members = 0;
+    for (const auto& [key, group] : into.groups) {
+      for (const InstalledPool& pool : group)
+        members += pool.share && key.family == table.family ? *pool.share & kNumber : 0;
+    }
+    if (reading > 0 || members <= find_above || !find_members(kernel, table, into)) {
+      TRY(read_elements(kernel, table, SetId::Choices, into));
+      TRY(read_elements(kernel, table, SetId::Members, into));
     }
     if (is_complete(into, table.family)) break;
     found = false;

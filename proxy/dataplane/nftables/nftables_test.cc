@@ -27,7 +27,8 @@ struct Node {
 
   // A start of the agent on this kernel.
   std::unique_ptr<Dataplane> start(std::size_t chunk = 4000) const {
-    return make(std::make_unique<nft::FakeKernel>(ns), Options(), {net::Family::V4, net::Family::V6}, {.chunk = chunk});
+    return make(std::make_unique<nft::FakeKernel>(ns), Options(), {net::Family::V4, net::Family::V6},
+                {.chunk = chunk, .find_above = find_above});
   }
   // What the kernel holds, as a fresh reader sees it.
   std::string text() const {
@@ -114,6 +115,20 @@ TEST(Nftables, ARestartWithManyEndpointsAsksForThemByKey) {
   endpoints.erase(std::prev(endpoints.end()));
   EXPECT_EQ(node.start()->replace({}, some_services()).kernel_writes, 1U);
   EXPECT_EQ(node.text(), fresh_text(some_services()));
+}
+
+TEST(Nftables, ARestartWithManyMembersOfStickyPoolsAsksForThemByKey) {
+  auto sticky = some_services();
+  for (auto& state : sticky) state.ports[0].affinity_seconds = 60;
+  Node node;
+  ASSERT_TRUE(node.start()->replace({}, sticky).ok());
+  const std::string before = node.text();
+  node.find_above = 0;
+  EXPECT_EQ(node.start()->replace({}, sticky).kernel_writes, 0U);
+  auto& members = node.ns->tables[kV4].elements["members"];
+  members.erase(std::prev(members.end()));
+  EXPECT_EQ(node.start()->replace({}, sticky).kernel_writes, 1U);
+  EXPECT_EQ(node.text(), before);
 }
 
 TEST(Nftables, ACompleteStateOnTopOfOneReadsTheKernelOnlyWhenToldTo) {

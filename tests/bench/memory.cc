@@ -1,5 +1,6 @@
 #include "tests/bench/memory.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -23,6 +24,17 @@ namespace {
 Status check(const proxy::dataplane::Report& report) {
   if (report.ok()) return {};
   return report.failures.front().error.with_context(report.failures.front().service.to_string());
+}
+
+double cpu_seconds() {
+  double seconds = 0;
+  for (const auto who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage{};
+    ::getrusage(who, &usage);
+    for (const timeval& time : {usage.ru_utime, usage.ru_stime})
+      seconds += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  }
+  return seconds;
 }
 
 // Takes the last endpoint of service `index` away, or brings it back.
@@ -50,6 +62,7 @@ Result<MemoryRun> run_from_memory(const std::string& dataplane_name, const Clust
   TRY(check(dataplane->replace(proxy::model::node_state(node), proxy::model::resolve_all(store, node))));
   MemoryRun run;
   run.first_sync_s = static_cast<double>(monotonic_ns() - started_ns) / 1e9;
+  run.first_sync_cpu_s = cpu_seconds();
 
   const std::vector<kube::Object> slices = make_slices(size);
   std::vector<double> milliseconds;
@@ -78,10 +91,11 @@ Result<MemoryRun> spawn_memory_child(const std::string& dataplane, const Cluster
       {}, std::chrono::minutes(5)));
   const auto fields = base::split(base::trim(out), ' ');
   MemoryRun run;
-  if (fields.size() != 3) return Error("the measuring process answered: " + out);
+  if (fields.size() != 4) return Error("the measuring process answered: " + out);
   run.first_sync_s = base::parse_number<double>(fields[0]).value_or(-1);
-  run.change_apply_ms = base::parse_number<double>(fields[1]).value_or(-1);
-  run.writes_per_change = base::parse_number<double>(fields[2]).value_or(-1);
+  run.first_sync_cpu_s = base::parse_number<double>(fields[1]).value_or(-1);
+  run.change_apply_ms = base::parse_number<double>(fields[2]).value_or(-1);
+  run.writes_per_change = base::parse_number<double>(fields[3]).value_or(-1);
   return run;
 }
 
@@ -99,7 +113,8 @@ int memory_child_main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", run.error().message().c_str());
     return 1;
   }
-  std::printf("%.6f %.6f %.3f\n", run->first_sync_s, run->change_apply_ms, run->writes_per_change);
+  std::printf("%.6f %.6f %.6f %.3f\n", run->first_sync_s, run->first_sync_cpu_s, run->change_apply_ms,
+              run->writes_per_change);
   return 0;
 }
 

@@ -6,7 +6,7 @@ namespace {
 
 constexpr std::uint32_t kLong = 10800;  // seconds; the API's default
 constexpr std::uint32_t kShort = 1;
-constexpr unsigned kLongerThanShortMs = 1200;
+constexpr unsigned kLongerThanShortMs = 2100;  // eBPF and xt_recent count whole seconds
 
 }  // namespace
 

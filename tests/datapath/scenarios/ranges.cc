@@ -63,7 +63,16 @@ std::vector<Scenario> source_ranges() {
                  allowed("client"),
                  from("node1").to(load_balancer_ip("t")).dropped(),
                  from("node1").holding_the_address().to(load_balancer_ip("t")).dropped(),
-             }}}},
+             }}},
+       Needs::Nothing,
+       Operator::Usual,
+       {{{"ebpf"},
+         "what a node sends to an address of its own passes no program: it is not served, and the node itself refuses "
+         "it "
+         "(proxy/dataplane/ebpf/layout.md)",
+         {{.given = {balanced.allowing({"client"}).with_endpoints(all)},
+           .expect = {allowed("client"), from("node1").to(load_balancer_ip("t")).dropped(),
+                      from("node1").holding_the_address().to(load_balancer_ip("t")).unanswered()}}}}}},
       {"BlanksAroundSourceRangesDoNotMatter",
        "8.1/18",
        {{.given = {balanced.allowing({"  client ", " node1"}).with_endpoints(all)},

@@ -19,7 +19,7 @@ enum class ActionKind : std::uint8_t {
   Break,      // the API server breaks once
   Fault,      // the API server misbehaves for `lasting_ms`
   Compact,    // the API server forgets its past
-  Restore,    // ... is restored from a backup: other resourceVersions, cut connections
+  Restore,    // ... is restored from a backup: cut connections, higher resourceVersions, no past
   Damage,     // somebody else meddles with the kernel objects of the dataplane
 };
 std::string_view to_string(ActionKind kind);

@@ -21,6 +21,7 @@ constexpr milliseconds kCatchUp{60'000};  // an agent that backs off from a fail
 constexpr milliseconds kPatience{15'000};
 constexpr double kKillsUntil = 0.4;  // of the length; then the agents live on and their memory is watched
 constexpr std::size_t kShown = 20;
+constexpr std::size_t kLogShown = 4000;  // bytes
 
 // The kernels of a stage that has known nothing but the end.
 Result<std::vector<KernelState>> fresh_states(const std::string& dataplane, History& history) {
@@ -64,6 +65,24 @@ Status verify_restart(Run& run, Stage& stage, unsigned node, const KernelState& 
   return {};
 }
 
+// What the agent and the API server say of an agent that does not catch up.
+void report_lag(SoakResult& result, Stage& stage, unsigned node) {
+  const auto status = stage.agent(node).status();
+  const std::string log = stage.agent(node).log();
+  const apiserver::Stats stats = stage.server().stats();
+  result.evidence.push_back(
+      cat("node", node, " is not up to date: ", status ? status->text : status.error().message()));
+  result.evidence.push_back(cat("the end of its log:\n", log.substr(log.size() - std::min(log.size(), kLogShown))));
+  result.evidence.push_back(cat("the API server: ", stats.open_connections, " connections and ", stats.open_watches,
+                                " watches are open, resourceVersion ", stats.version));
+  std::vector<apiserver::RequestRecord> requests = stage.server().requests();
+  for (std::size_t i = requests.size() - std::min(requests.size(), kShown); i < requests.size(); ++i) {
+    std::string line = cat("  ", requests[i].path, " on connection ", requests[i].connection, ": ", requests[i].status);
+    for (const auto& [key, value] : requests[i].query) line += cat(" ", key, "=", value);
+    result.evidence.push_back(std::move(line));
+  }
+}
+
 Status verify(Run& run, Stage& stage, History& history, SoakResult& result) {
   TRY(stage.write(history.calm()));
   TRY(stage.write(history.marker(kMarker)));
@@ -72,7 +91,7 @@ Status verify(Run& run, Stage& stage, History& history, SoakResult& result) {
     const Status caught_up = stage.wait_for_marker(node, kMarker, kCatchUp);
     in_step[node] = caught_up.has_value();
     result.checks.push_back({cat("out of step, node", node), in_step[node] ? 0.0 : 1.0, 0, "agents"});
-    if (!caught_up) result.evidence.push_back(caught_up.error().message().substr(0, 6000));
+    if (!caught_up) report_lag(result, stage, node);
   }
   const std::vector<KernelState> fresh = TRY(fresh_states(stage.dataplane(), history));
   for (unsigned node = 1; node <= kNodes; ++node) {

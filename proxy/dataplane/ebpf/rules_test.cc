@@ -263,11 +263,12 @@ TEST_P(Rules, NodePortsAnswerOnTheGivenAddressesAlone) {
   EXPECT_EQ(from(Place::Pod2, inner, 30080), refused());
   EXPECT_EQ(from(Place::Pod2, at(Place::Node), 30080), "one " + seen(Place::Node));
   EXPECT_EQ(dataplane_->replace(node_, {web}).kernel_writes, 0U);
-  // One that comes, and is inside.
+  // One that comes, and is inside; deprecated, so that the node does not take it as its source from now on.
   node_.node_port_addresses = {*net::Prefix::parse(v4() ? "192.0.2.0/24" : "fd00:2::/64")};
   replace({web});
   const std::string late = v4() ? "192.0.2.77" : "fd00:2::77";
-  world_.shell(Place::Node, cat("ip addr add ", late, v4() ? "/24" : "/64", " dev up0", v4() ? "" : " nodad"));
+  world_.shell(Place::Node,
+               cat("ip addr add ", late, v4() ? "/24" : "/64", " dev up0", v4() ? "" : " nodad preferred_lft 0"));
   expect_ok(dataplane_->handle_notification());
   EXPECT_EQ(from(Place::Client, late, 30080), "one " + seen(Place::Node));
 }
@@ -284,7 +285,8 @@ TEST_P(Rules, AnUnknownPortOfAClusterIpIsRefusedAndAnAddressWithoutServiceIsSile
     EXPECT_EQ(from(place, vip(), 80).substr(0, 4), "one ");
   }
   // A process of the node may have the address; then it is nobody else's business.
-  world_.shell(Place::Node, cat("ip addr add ", nobody(), v4() ? "/32" : "/128", " dev lo", v4() ? "" : " nodad"));
+  world_.shell(Place::Node,
+               cat("ip addr add ", nobody(), v4() ? "/32" : "/128", " dev lo", v4() ? "" : " nodad preferred_lft 0"));
   expect_ok(dataplane_->handle_notification());
   EXPECT_EQ(from(Place::Pod2, nobody(), 81), refused()) << "by the stack, which has no such socket";
   if (GetParam().udp) return;  // a wildcard UDP socket answers from another address

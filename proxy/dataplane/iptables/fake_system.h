@@ -25,6 +25,8 @@ struct FakeNetns {
   std::map<std::string, std::string> sysctls;
   std::uint64_t generation = 1;
   std::function<void()> on_save = [] {};
+  std::function<void()> after_restore = [] {};
+  bool counts_commits = true;  // as the nft flavour can
   int restores = 0;
   int saves = 0;
   // Faults.
@@ -95,6 +97,7 @@ class FakeSystem final : public System {
         return Error(base::cat("iptables-restore: line ", number, " failed"));
       }
     }
+    std::exchange(ns_->after_restore, [] {})();
     return {};
   }
   Status test(Flavour flavour, net::Family, const std::string&) override {
@@ -109,6 +112,10 @@ class FakeSystem final : public System {
     return it != place->second.end() && it->second.chains.contains(std::string(chain));
   }
   std::string fingerprint(Flavour) override { return base::cat(ns_->generation); }
+  std::string fingerprint_after(Flavour, const std::string& before, std::uint32_t commits) override {
+    if (!ns_->counts_commits || before.empty()) return {};
+    return base::cat(*base::parse_number<std::uint64_t>(before) + commits);
+  }
   std::string read_sysctl(const std::string& name) override { return ns_->sysctls[name]; }
   Status write_sysctl(const std::string& name, const std::string& value) override {
     if (name.find(ns_->refused) != std::string::npos && !ns_->refused.empty()) return Error("read-only", EROFS);

@@ -35,6 +35,12 @@ std::string_view line_at_fault(std::string_view input, std::string_view message)
   return number == 0 || number > lines.size() ? std::string_view() : lines[number - 1];
 }
 
+std::uint32_t count_commits(std::string_view input) {
+  std::uint32_t count = 0;
+  for (const std::string_view line : base::split(input, '\n')) count += line == "COMMIT" ? 1 : 0;
+  return count;
+}
+
 bool has_any_chain(System& system, Flavour flavour, net::Family family) {
   return std::any_of(std::begin(kTables), std::end(kTables), [&](Table table) {
     return system.has_chain(flavour, family, table, kCanary) ||
@@ -107,7 +113,9 @@ class Iptables final : public Dataplane {
     Report report;
     system_->acknowledge_timer();
     const base::Instant start = clock_->now();
-    if (!ready_ || start < next_read_ || system_->fingerprint(flavour_) == seen_) return report;
+    if (!ready_ || start < next_read_) return report;
+    if (std::exchange(unconfirmed_, false)) seen_.clear();
+    if (system_->fingerprint(flavour_) == seen_) return report;
     flush(report);
     const base::Instant end = clock_->now();
     next_read_ = end + std::min<base::Duration>((end - start) * kRest, kLongestWait);
@@ -123,12 +131,27 @@ class Iptables final : public Dataplane {
       }
     }
     bool trusted = true;
+    commits_ = 0;
     for (FamilyState& family : families_) {
       trusted = write(family, report) && trusted;
       const auto counts = family.counts();
       report.rules.insert(report.rules.end(), counts.begin(), counts.end());
     }
-    seen_ = trusted ? system_->fingerprint(flavour_) : std::string();
+    if (trusted) {
+      look_at_own_commits();
+    } else {
+      seen_.clear();
+    }
+  }
+
+  // Between our commits and this look somebody else may have written. Where own commits can be counted, that shows;
+  // else the tables are read once more, at the next tick.
+  void look_at_own_commits() {
+    if (commits_ == 0) return;
+    const std::string now = system_->fingerprint(flavour_);
+    const std::string expected = system_->fingerprint_after(flavour_, seen_, commits_);
+    unconfirmed_ = expected.empty() || expected != now;
+    seen_ = now;
   }
 
   Status load() {
@@ -158,6 +181,7 @@ class Iptables final : public Dataplane {
       report.kernel_writes += update.commands;
       Status written = system_->restore(flavour_, family.family(), update.input);
       if (written) {
+        commits_ += count_commits(update.input);
         family.settle();
         return true;
       }
@@ -214,6 +238,8 @@ class Iptables final : public Dataplane {
   Flavour flavour_;
   std::vector<FamilyState> families_;
   std::string seen_;           // fingerprint with which belief is true; empty: it is not
+  bool unconfirmed_ = false;   // somebody may have written beside us: to be read once more
+  std::uint32_t commits_ = 0;  // of the flush at hand
   base::Instant next_read_{};  // not before
   bool ready_ = false;
   bool other_flavour_seen_to_ = false;

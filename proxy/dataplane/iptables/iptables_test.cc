@@ -121,6 +121,24 @@ TEST(Iptables, AnEndpointChangeWritesThatServicesChainAlone) {
   EXPECT_LT(added.kernel_writes, 60U);
 }
 
+TEST(Iptables, AFlushRightAfterOurOwnWriteIsNoticedAtTheNextTick) {
+  for (const bool counts_commits : {true, false}) {
+    Node node;
+    node.ns->counts_commits = counts_commits;
+    auto dataplane = node.start();
+    ASSERT_TRUE(dataplane->replace(some_node(), some_services()).ok());
+    (void)dataplane->handle_notification();
+    const std::string before = node.text();
+    node.flush();
+    node.ns->after_restore = [&] { node.flush(); };
+    ASSERT_TRUE(dataplane->handle_notification().ok());  // repairs, and is undone at once
+    EXPECT_NE(node.text(), before);
+    ASSERT_TRUE(dataplane->handle_notification().ok());
+    EXPECT_EQ(node.text(), before) << counts_commits;
+    EXPECT_EQ(dataplane->handle_notification().kernel_writes, 0U);
+  }
+}
+
 TEST(Iptables, AFlushBySomebodyElseIsNoticedAndRepaired) {
   Node node;
   auto dataplane = node.start();

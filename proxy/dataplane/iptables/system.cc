@@ -25,6 +25,8 @@
 namespace fairlead::proxy::dataplane::iptables {
 namespace {
 
+constexpr std::string_view kGeneration = "generation ";
+
 using base::cat;
 
 constexpr net::Family kFamilies[] = {net::Family::V4, net::Family::V6};
@@ -187,7 +189,7 @@ class Netfilter final : public System {
   }
 
   std::string fingerprint(Flavour flavour) override {
-    if (flavour == Flavour::Nft) return cat("generation ", nft_.generation().value_or(0));
+    if (flavour == Flavour::Nft) return cat(kGeneration, nft_.generation().value_or(0));
     std::string out;
     for (const net::Family family : kFamilies) {
       for (const Table table : kTables) {
@@ -197,6 +199,14 @@ class Netfilter final : public System {
       }
     }
     return out;
+  }
+
+  // A commit of iptables-nft-restore is a transaction, and a transaction a generation (linux v6.1
+  // net/netfilter/nf_tables_api.c nf_tables_commit).
+  std::string fingerprint_after(Flavour flavour, const std::string& before, std::uint32_t commits) override {
+    if (flavour != Flavour::Nft || !before.starts_with(kGeneration)) return {};
+    const auto generation = base::parse_number<std::uint32_t>(before.substr(kGeneration.size()));
+    return generation ? cat(kGeneration, *generation + commits) : std::string();
   }
 
   // A thread's own network namespace decides what stands below /proc/sys/net (linux v6.1 net/sysctl_net.c).

@@ -31,6 +31,8 @@ class System {
   virtual bool has_chain(Flavour flavour, net::Family family, Table table, std::string_view chain) = 0;
   // Another value when somebody changed rules, ourselves included: what is compared every half second.
   virtual std::string fingerprint(Flavour flavour) = 0;
+  // What `before` becomes when so many tables are committed and nobody else writes; empty: that cannot be told.
+  virtual std::string fingerprint_after(Flavour flavour, const std::string& before, std::uint32_t commits) = 0;
 
   // Below /proc/sys; empty when there is no such file.
   virtual std::string read_sysctl(const std::string& name) = 0;

@@ -140,6 +140,7 @@ class Client final : public HttpClient {
   base::Loop::Handle silence_ = base::Loop::none();
   bool watching_silence_ = false;
   bool in_curl_ = false;  // curl allows none of its multi calls from inside its callbacks
+  std::uint64_t reads_ = 1;  // pieces that curl has handed over
   base::Instant last_read_{};
   base::Instant pinged_at_{};
   Transfer* ping_ = nullptr;
@@ -191,6 +192,7 @@ int Client::on_connected(void* user, char*, char*, int, int) {
 std::size_t Client::on_header(char* data, std::size_t, std::size_t size, void* user) {
   auto* transfer = static_cast<Transfer*>(user);
   transfer->client->last_read_ = transfer->client->clock_.now();
+  ++transfer->client->reads_;
   const std::string_view line = base::trim(std::string_view(data, size));
   if (!line.empty() || transfer->head_done || transfer->dropped) return size;  // trailers come after head_done
   long status = 0;
@@ -214,6 +216,7 @@ std::size_t Client::on_body(char* data, std::size_t, std::size_t size, void* use
   auto* transfer = static_cast<Transfer*>(user);
   Client* client = transfer->client;
   client->last_read_ = client->clock_.now();
+  ++client->reads_;
   client->counters_.bytes += size;
   if (transfer->dropped) return 0;  // another count than was given ends the transfer
   if (transfer->callbacks.on_body) transfer->callbacks.on_body(std::string_view(data, size));
@@ -381,6 +384,12 @@ void Client::act(curl_socket_t fd, int events) {
   in_curl_ = true;
   int running = 0;
   curl_multi_socket_action(multi_.get(), fd, events, &running);
+  // What one read brought for other streams may lie in curl 7.88 until something else wakes them (an expiring timer:
+  // 10 s). So every stream is looked at, until none has got anything more.
+  for (std::uint64_t before = 0; before != reads_;) {
+    before = reads_;
+    curl_multi_perform(multi_.get(), &running);
+  }
   in_curl_ = false;
   settle();
 }

@@ -46,6 +46,19 @@ TEST_P(BothEncodings, EverythingArrivesOverOneConnectionByWatchList) {
   EXPECT_EQ(agent.errors(), 0u) << agent.last_errors();
 }
 
+// What arrives in one read may belong to several streams; each must get its part at once, not when the socket turns
+// readable again.
+TEST_P(BothEncodings, NoStreamWaitsForWhatHasArrivedWithAnother) {
+  auto server = TestApiServer::start({});
+  ASSERT_TRUE(server) << server.error().message();
+  ASSERT_TRUE((*server)->load(generate({.services = 30, .endpoints = 8, .nodes = 2})));
+  for (int round = 0; round < 60; ++round) {
+    Agent agent(**server, {.encoding = GetParam()});
+    ASSERT_TRUE(agent.wait_until_synced()) << "round " << round;
+    ASSERT_EQ(agent.store().slices().size(), 30u);
+  }
+}
+
 TEST_P(BothEncodings, ChangesArriveAsTheyHappen) {
   const auto server = small_cluster();
   Agent agent(*server, {.encoding = GetParam()});

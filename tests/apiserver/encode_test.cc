@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <set>
+
+#include "kube/decode.h"
 #include "kube/stream.h"
 #include "tests/apiserver/codec.h"
 #include "tests/apiserver/generate.h"
@@ -233,6 +237,29 @@ TEST(Generate, IsTheSameEveryTimeAndWithinItsRanges) {
   EXPECT_FALSE(parse_generate("3"));
   EXPECT_FALSE(parse_generate("1,2,0"));
   EXPECT_FALSE(parse_generate("2000000,1"));
+}
+
+TEST(Generate, AMixedClusterHasItsSharesAndBothFamilies) {
+  const auto spec = parse_generate("20,10,2,mixed");
+  ASSERT_TRUE(spec);
+  std::map<std::string, int> seen;
+  std::set<std::uint16_t> node_ports;
+  for (const Manifest& manifest : generate(*spec)) {
+    if (manifest.resource == Resource::EndpointSlices) ++seen[*manifest.value["addressType"].as_string()];
+    if (manifest.resource != Resource::Services) continue;
+    const auto object = kube::decode_object(kube::Kind::Service, manifest.value, kube::Strictness::Strict);
+    ASSERT_TRUE(object) << object.error().message();
+    const auto& service = std::get<kube::Service>(*object);
+    EXPECT_EQ(service.cluster_ips.size(), 2u);
+    if (service.ports.front().node_port != 0) node_ports.insert(service.ports.front().node_port);
+    if (service.external_traffic_policy == kube::TrafficPolicy::Local) ++seen["Local"];
+    if (service.session_affinity == kube::SessionAffinity::ClientIp) ++seen["ClientIP"];
+    if (!service.load_balancer_source_ranges.empty() && service.load_balancer_ips.size() == 2) ++seen["restricted"];
+  }
+  EXPECT_EQ(seen,
+            (std::map<std::string, int>{{"IPv4", 20}, {"IPv6", 20}, {"Local", 2}, {"ClientIP", 4}, {"restricted", 2}}));
+  EXPECT_EQ(node_ports.size(), 6u);
+  EXPECT_FALSE(parse_generate("70000,1,mixed"));
 }
 
 }  // namespace

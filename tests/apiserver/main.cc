@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kUsage = R"(fairlead-test-apiserver [OPTIONS]: a small Kubernetes API server for tests.
   --listen ADDRESS:PORT      default 127.0.0.1:0 (a free port)
   --manifests DIR            load every *.yaml, *.yml and *.json of DIR
-  --generate S,E[,NODES]     make S services with E endpoints each
+  --generate S,E[,NODES][,mixed]  make S services with E endpoints each (mixed: of every kind, dual-stack)
   --write-kubeconfig FILE    how to reach it, CA and credentials included
   --token TOKEN              require this bearer token (repeatable)
   --client-certificates      require the client certificate that the kubeconfig carries (or a token)

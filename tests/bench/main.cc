@@ -1,4 +1,5 @@
-// fairlead-bench: measures and prints; never judges. docs/performance.md says how to read it.
+// fairlead-bench: measures, and prints each figure beside its target; no figure makes it fail. docs/performance.md says
+// how to read it.
 #include <getopt.h>
 
 #include <cstdio>
@@ -8,18 +9,21 @@
 #include <vector>
 
 #include "base/strings.h"
+#include "proxy/dataplane/select.h"
 #include "tests/bench/connect.h"
 #include "tests/bench/exchange.h"
 #include "tests/bench/memory.h"
 #include "tests/bench/rows.h"
 #include "tests/bench/sync.h"
+#include "tests/bench/targets.h"
 
 namespace fairlead::tests::bench {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: fairlead-bench sync|connect [--dataplane ebpf,nftables] [--services N,N] [--endpoints N]\n"
-    "                      [--repeats N] [--changes N] [--rounds N] [--json FILE]\n";
+    "usage: fairlead-bench sync|connect [--dataplane NAME,NAME] [--mix] [--services N,N] [--endpoints N]\n"
+    "                      [--repeats N] [--changes N] [--rounds N] [--json FILE]\n"
+    "  --mix   a cluster of every kind of service, dual-stack, beside the plain one\n";
 
 struct Request {
   std::vector<std::string> dataplanes;
@@ -28,8 +32,15 @@ struct Request {
   std::optional<unsigned> repeats;
   std::optional<unsigned> changes;
   std::optional<unsigned> rounds;
+  std::vector<ClusterKind> clusters = {ClusterKind::Plain};
   std::string json;
 };
+
+std::vector<std::string> all_dataplanes() {
+  std::vector<std::string> names;
+  for (const auto& module : proxy::dataplane::modules()) names.push_back(module.name);
+  return names;
+}
 
 Result<std::uint32_t> positive(const char* flag, std::string_view text) {
   const auto number = base::parse_number<std::uint32_t>(text);
@@ -38,11 +49,15 @@ Result<std::uint32_t> positive(const char* flag, std::string_view text) {
 }
 
 Result<Request> parse(int argc, char** argv) {
-  const option options[] = {
-      {"dataplane", required_argument, nullptr, 'd'}, {"services", required_argument, nullptr, 's'},
-      {"endpoints", required_argument, nullptr, 'e'}, {"repeats", required_argument, nullptr, 'r'},
-      {"changes", required_argument, nullptr, 'c'},   {"rounds", required_argument, nullptr, 'n'},
-      {"json", required_argument, nullptr, 'j'},      {nullptr, 0, nullptr, 0}};
+  const option options[] = {{"dataplane", required_argument, nullptr, 'd'},
+                            {"services", required_argument, nullptr, 's'},
+                            {"endpoints", required_argument, nullptr, 'e'},
+                            {"repeats", required_argument, nullptr, 'r'},
+                            {"changes", required_argument, nullptr, 'c'},
+                            {"rounds", required_argument, nullptr, 'n'},
+                            {"json", required_argument, nullptr, 'j'},
+                            {"mix", no_argument, nullptr, 'm'},
+                            {nullptr, 0, nullptr, 0}};
   Request request;
   for (int letter = 0; (letter = ::getopt_long(argc, argv, "", options, nullptr)) != -1;) {
     switch (letter) {
@@ -57,16 +72,19 @@ Result<Request> parse(int argc, char** argv) {
       case 'c': request.changes = TRY(positive("--changes", optarg)); break;
       case 'n': request.rounds = TRY(positive("--rounds", optarg)); break;
       case 'j': request.json = optarg; break;
+      case 'm': request.clusters = {ClusterKind::Plain, ClusterKind::Mixed}; break;
       default: return Error("unknown flag");
     }
   }
+  if (request.dataplanes.empty()) request.dataplanes = all_dataplanes();
   return request;
 }
 
 Result<std::vector<Row>> run(const std::string& bench, const Request& request) {
   if (bench == "sync") {
     SyncPlan plan;
-    if (!request.dataplanes.empty()) plan.dataplanes = request.dataplanes;
+    plan.dataplanes = request.dataplanes;
+    plan.clusters = request.clusters;
     if (!request.services.empty()) plan.services = request.services;
     plan.endpoints_per_service = request.endpoints.value_or(plan.endpoints_per_service);
     plan.repeats = request.repeats.value_or(plan.repeats);
@@ -74,7 +92,8 @@ Result<std::vector<Row>> run(const std::string& bench, const Request& request) {
     return bench_sync(plan);
   }
   ConnectPlan plan;
-  if (!request.dataplanes.empty()) plan.dataplanes = request.dataplanes;
+  plan.dataplanes = request.dataplanes;
+  plan.clusters = request.clusters;
   if (!request.services.empty()) plan.services = request.services;
   plan.rounds = request.rounds.value_or(plan.rounds);
   return bench_connect(plan);
@@ -91,13 +110,16 @@ int bench_main(int argc, char** argv) {
     std::fprintf(stderr, "error: %s\n%s", request.error().message().c_str(), kUsage);
     return 2;
   }
-  const auto rows = run(bench, *request);
+  auto rows = run(bench, *request);
   if (!rows) {
     std::fprintf(stderr, "error: %s\n", rows.error().message().c_str());
     return 1;
   }
   std::printf("%s\n", machine().c_str());
   print_table(*rows);
+  const std::vector<Row> growth = growth_rows(*rows);
+  rows->insert(rows->end(), growth.begin(), growth.end());
+  print_judgements(judge(*rows));
   if (!request->json.empty()) {
     if (const auto written = write_json(request->json, *rows); !written) {
       std::fprintf(stderr, "error: %s\n", written.error().message().c_str());

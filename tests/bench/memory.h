@@ -11,6 +11,7 @@ namespace fairlead::tests::bench {
 
 struct MemoryRun {
   double first_sync_s = 0;       // process start to the last write of the first complete sync
+  double first_sync_cpu_s = 0;   // processor time of that, its own and that of the programs it ran
   double change_apply_ms = 0;    // median: one endpoint changed in the store until apply() has returned
   double writes_per_change = 0;  // kernel writes of such a change
 };

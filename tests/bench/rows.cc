@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <map>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "base/file.h"
@@ -22,7 +23,7 @@ std::string number(double value) {
   return buffer;
 }
 
-using LineKey = std::pair<std::string, std::uint64_t>;  // dataplane, services
+using LineKey = std::tuple<std::string, std::string, std::uint64_t>;  // dataplane, cluster, services
 
 }  // namespace
 
@@ -32,16 +33,17 @@ void print_table(const std::vector<Row>& rows) {
   std::map<std::pair<LineKey, std::string>, std::string> cells;
   for (const Row& row : rows) {
     const std::string column = row.metric + " (" + row.unit + ")";
-    const LineKey line{row.dataplane, row.services};
+    const LineKey line{row.dataplane, row.cluster, row.services};
     if (std::find(metrics.begin(), metrics.end(), column) == metrics.end()) metrics.push_back(column);
     if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
     cells[{line, column}] = number(row.value);
   }
-  std::printf("%-10s %9s", "dataplane", "services");
+  std::printf("%-19s %-7s %9s", "dataplane", "cluster", "services");
   for (const std::string& metric : metrics) std::printf("  %s", metric.c_str());
   std::printf("\n");
   for (const LineKey& line : lines) {
-    std::printf("%-10s %9llu", line.first.c_str(), static_cast<unsigned long long>(line.second));
+    const auto& [dataplane, cluster, services] = line;
+    std::printf("%-19s %-7s %9llu", dataplane.c_str(), cluster.c_str(), static_cast<unsigned long long>(services));
     for (const std::string& metric : metrics) {
       const auto cell = cells.find({line, metric});
       std::printf("  %*s", static_cast<int>(metric.size()), cell == cells.end() ? "-" : cell->second.c_str());
@@ -57,6 +59,7 @@ Status write_json(const std::string& path, const std::vector<Row>& rows) {
     base::Value item;
     item.set("bench", base::Value(row.bench))
         .set("dataplane", base::Value(row.dataplane))
+        .set("cluster", base::Value(row.cluster))
         .set("services", base::Value(row.services))
         .set("endpoints_per_service", base::Value(row.endpoints_per_service))
         .set("metric", base::Value(row.metric))

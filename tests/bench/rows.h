@@ -12,7 +12,8 @@ namespace fairlead::tests::bench {
 
 struct Row {
   std::string bench;      // "sync", "connect"
-  std::string dataplane;  // "ebpf", "nftables", "direct"
+  std::string dataplane;  // "ebpf", "nftables", "iptables"; connect: "direct/ebpf", ...
+  std::string cluster;    // "plain", "mixed"
   std::uint64_t services = 0;
   std::uint64_t endpoints_per_service = 0;
   std::string metric;
@@ -21,7 +22,7 @@ struct Row {
   std::uint64_t samples = 0;
 };
 
-// One line per (dataplane, services), one column per metric.
+// One line per (dataplane, cluster, services), one column per metric.
 void print_table(const std::vector<Row>& rows);
 Status write_json(const std::string& path, const std::vector<Row>& rows);
 

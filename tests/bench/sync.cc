@@ -40,15 +40,19 @@ struct Stage {
   std::string kubeconfig;
 };
 
-Result<std::unique_ptr<TestApiServer>> start_server(std::uint32_t services, std::uint32_t endpoints) {
+// `size` services, the measured one among them.
+Result<std::unique_ptr<TestApiServer>> start_server(const ClusterSize& size) {
   auto server = TRY(TestApiServer::start({}));
-  TRY(server->load(apiserver::generate({.services = services, .endpoints = endpoints})));
+  TRY(server->load(apiserver::generate({.services = size.services - 1,
+                                        .endpoints = size.endpoints_per_service,
+                                        .mixed = size.kind == ClusterKind::Mixed,
+                                        .node_stem = "node"})));
   TRY(server->upsert(apiserver::Resource::Services,
                      apiserver::make_service(kNamespace, kMeasured, kMeasuredIp.to_string())));
   return server;
 }
 
-Result<Stage> set_stage(std::uint32_t services, std::uint32_t endpoints) {
+Result<Stage> set_stage(const ClusterSize& size) {
   Stage stage;
   stage.bed = TRY(Testbed::create({.nodes = 1, .pods_per_node = 3}));
   const std::string self = testbed::program_path("fairlead-bench");
@@ -63,7 +67,7 @@ Result<Stage> set_stage(std::uint32_t services, std::uint32_t endpoints) {
     stage.servers.push_back(std::move(process));
   }
   const Status started = stage.bed->run_in("node1", [&]() -> Status {
-    stage.server = TRY(start_server(services - 1, endpoints));
+    stage.server = TRY(start_server(size));
     return {};
   });
   TRY(started);
@@ -72,6 +76,12 @@ Result<Stage> set_stage(std::uint32_t services, std::uint32_t endpoints) {
   stage.kubeconfig = stage.bed->dir() + "/kubeconfig";
   TRY(base::write_file_atomically(stage.kubeconfig, stage.server->kubeconfig()));
   return stage;
+}
+
+std::string cluster_cidrs_text() {
+  std::vector<std::string> texts;
+  for (const net::Prefix& range : cluster_cidrs()) texts.push_back(range.to_string());
+  return base::join(texts, ",");
 }
 
 // Seconds from spawn until the agent says that everything is in the kernel; looked at every 2 ms.
@@ -130,13 +140,14 @@ Result<ChangeFigures> measure_changes(Stage& stage, AgentProcess& agent, unsigne
 // Collects rows of one dataplane and size.
 class Sheet {
  public:
-  Sheet(std::vector<Row>& rows, std::string dataplane, std::uint32_t services, std::uint32_t endpoints)
-      : rows_(rows), dataplane_(std::move(dataplane)), services_(services), endpoints_(endpoints) {}
+  Sheet(std::vector<Row>& rows, std::string dataplane, const ClusterSize& size)
+      : rows_(rows), dataplane_(std::move(dataplane)), size_(size) {}
   void add(const std::string& metric, double value, const std::string& unit, std::uint64_t samples) {
     rows_.push_back({.bench = "sync",
                      .dataplane = dataplane_,
-                     .services = services_,
-                     .endpoints_per_service = endpoints_,
+                     .cluster = std::string(to_string(size_.kind)),
+                     .services = size_.services,
+                     .endpoints_per_service = size_.endpoints_per_service,
                      .metric = metric,
                      .value = value,
                      .unit = unit,
@@ -146,24 +157,26 @@ class Sheet {
  private:
   std::vector<Row>& rows_;
   std::string dataplane_;
-  std::uint32_t services_;
-  std::uint32_t endpoints_;
+  ClusterSize size_;
 };
 
-Status measure_memory(const SyncPlan& plan, const std::string& dataplane, std::uint32_t services, Sheet& sheet) {
+Status measure_memory(const SyncPlan& plan, const std::string& dataplane, const ClusterSize& size, Sheet& sheet) {
   std::vector<double> seconds;
+  std::vector<double> cpu_seconds;
   for (unsigned i = 0; i < plan.repeats; ++i) {
-    const MemoryRun run = TRY(spawn_memory_child(
-        dataplane, {.services = services, .endpoints_per_service = plan.endpoints_per_service}, plan.changes));
+    const MemoryRun run = TRY(spawn_memory_child(dataplane, size, plan.changes));
     seconds.push_back(run.first_sync_s);
+    cpu_seconds.push_back(run.first_sync_cpu_s);
   }
   sheet.add("first_sync_memory", quantile(seconds, 0.5), "s", plan.repeats);
+  sheet.add("first_sync_cpu", quantile(cpu_seconds, 0.5), "s", plan.repeats);
   return {};
 }
 
-Status measure_api(const SyncPlan& plan, const std::string& dataplane, std::uint32_t services, Sheet& sheet) {
-  Stage stage = TRY(set_stage(services, plan.endpoints_per_service));
-  AgentProcess agent(*stage.bed, 1, dataplane, {"--kubeconfig", stage.kubeconfig});
+Status measure_api(const SyncPlan& plan, const std::string& dataplane, const ClusterSize& size, Sheet& sheet) {
+  Stage stage = TRY(set_stage(size));
+  AgentProcess agent(*stage.bed, 1, dataplane,
+                     {"--kubeconfig", stage.kubeconfig, "--cluster-cidr", cluster_cidrs_text()});
   std::vector<double> seconds;
   for (unsigned i = 0; i < plan.repeats; ++i) {
     if (i > 0) {
@@ -191,13 +204,21 @@ Status measure_api(const SyncPlan& plan, const std::string& dataplane, std::uint
 Result<std::vector<Row>> bench_sync(const SyncPlan& plan) {
   std::vector<Row> rows;
   for (const std::string& dataplane : plan.dataplanes) {
-    for (const std::uint32_t services : plan.services) {
-      const std::string what = base::cat(dataplane, ", ", services, " services x ", plan.endpoints_per_service);
-      Sheet sheet(rows, dataplane, services, plan.endpoints_per_service);
-      std::fprintf(stderr, "sync: %s: from memory\n", what.c_str());
-      TRY_CONTEXT(measure_memory(plan, dataplane, services, sheet), what);
-      std::fprintf(stderr, "sync: %s: from the API server\n", what.c_str());
-      TRY_CONTEXT(measure_api(plan, dataplane, services, sheet), what);
+    for (const ClusterKind kind : plan.clusters) {
+      for (const std::uint32_t services : plan.services) {
+        const ClusterSize size{.services = services, .endpoints_per_service = plan.endpoints_per_service, .kind = kind};
+        const std::string what =
+            base::cat(dataplane, ", ", to_string(kind), ", ", services, " services x ", plan.endpoints_per_service);
+        Sheet sheet(rows, dataplane, size);
+        const auto measure = [&](const char* how, const auto& of) {
+          std::fprintf(stderr, "sync: %s: %s\n", what.c_str(), how);
+          const Status measured = of(plan, dataplane, size, sheet);
+          if (!measured)
+            std::fprintf(stderr, "sync: %s: NOT MEASURED: %s\n", what.c_str(), measured.error().message().c_str());
+        };
+        measure("from memory", measure_memory);
+        measure("from the API server", measure_api);
+      }
     }
   }
   return rows;

@@ -295,8 +295,8 @@ void Publisher::place(Entries::iterator entry, Claim& claim, Batch& batch, Repor
                     .affinity_seconds = claim.affinity_seconds,
                     .affinity = claim.affinity,
                     .version_again = have.row.version};
-  if (!place_extent(entry, claim.pool, batch, row.pool, report)) return;
-  if (!place_extent(entry, claim.cluster, batch, row.cluster, report)) {
+  if (!place_extent(entry, claim.pool, &bpf::frontend::pool, batch, row, report)) return;
+  if (!place_extent(entry, claim.cluster, &bpf::frontend::cluster, batch, row, report)) {
     unreference(row.pool);
     return;
   }
@@ -308,14 +308,15 @@ void Publisher::place(Entries::iterator entry, Claim& claim, Batch& batch, Repor
   batch.rows.push_back({entry, row});
 }
 
-// Where the endpoints of `pool` stand or will, with one more reference, for the row to come. `pool` becomes the object
-// that all who use the extent share.
-bool Publisher::place_extent(Entries::iterator entry, PoolPtr& pool, Batch& batch, bpf::extent& out, Report& report) {
+// Where the endpoints of `pool` stand or will, with one more reference, as extent `which` of the row to come. `pool`
+// becomes the object that all who use the extent share.
+bool Publisher::place_extent(Entries::iterator entry, PoolPtr& pool, ExtentOf which, Batch& batch, bpf::frontend& row,
+                             Report& report) {
   if (pool->empty()) {
     pool = empty_pool();
     return true;
   }
-  std::optional<std::uint32_t> base = standing_extent(entry->second, pool);
+  std::optional<std::uint32_t> base = standing_extent(entry->second, pool, which);
   if (!base) base = shared_extent(entry, pool, batch);
   if (!base) base = new_extent(pool, batch, report);
   if (!base) {
@@ -327,17 +328,19 @@ bool Publisher::place_extent(Entries::iterator entry, PoolPtr& pool, Batch& batc
   ++extent.references;
   pool = extent.pool;
   const std::uint32_t count = count_new(*pool);
-  out = {.base = *base,
-         .count = count,
-         .kept = static_cast<std::uint32_t>(pool->size()) - count,
-         .generation = extent.generation};
+  row.*which = {.base = *base,
+                .count = count,
+                .kept = static_cast<std::uint32_t>(pool->size()) - count,
+                .generation = extent.generation};
   return true;
 }
 
-std::optional<std::uint32_t> Publisher::standing_extent(const Entry& entry, const PoolPtr& pool) const {
+// The row's own extent first: its two may be alike, and then each stays what it is.
+std::optional<std::uint32_t> Publisher::standing_extent(const Entry& entry, const PoolPtr& pool, ExtentOf which) const {
   if (!entry.intact) return std::nullopt;
-  for (const bpf::extent* extent : {&entry.row.pool, &entry.row.cluster}) {
-    if (!is_empty(*extent) && same_pool(extents_.find(extent->base)->second.pool, pool)) return extent->base;
+  for (const ExtentOf each : {which, &bpf::frontend::pool, &bpf::frontend::cluster}) {
+    const bpf::extent& extent = entry.row.*each;
+    if (!is_empty(extent) && same_pool(extents_.find(extent.base)->second.pool, pool)) return extent.base;
   }
   return std::nullopt;
 }
@@ -350,7 +353,7 @@ std::optional<std::uint32_t> Publisher::shared_extent(Entries::const_iterator en
     if (sibling.key == entry->first || (!same_pool(sibling.pool, pool) && !same_pool(sibling.cluster, pool))) continue;
     const auto other = entries_.find(sibling.key);
     if (other == entries_.end()) continue;
-    if (const auto base = standing_extent(other->second, pool)) return base;
+    if (const auto base = standing_extent(other->second, pool, &bpf::frontend::pool)) return base;
   }
   return std::nullopt;
 }

@@ -51,6 +51,7 @@ class Publisher {
     std::uint32_t generation = 0;
     std::uint32_t references = 0;
   };
+  using ExtentOf = bpf::extent bpf::frontend::*;
   using Entries = std::map<bpf::frontend_key, Entry>;
   using Services = std::map<model::Key, std::vector<Claim>>;
   // A row to be written, once the slots it names are.
@@ -83,8 +84,9 @@ class Publisher {
   void publish(const std::set<bpf::frontend_key>& dirty, Report& report);
   void retire(const std::vector<Entries::iterator>& rows, Report& report);
   void place(Entries::iterator entry, Claim& claim, Batch& batch, Report& report);
-  bool place_extent(Entries::iterator entry, PoolPtr& pool, Batch& batch, bpf::extent& out, Report& report);
-  std::optional<std::uint32_t> standing_extent(const Entry& entry, const PoolPtr& pool) const;
+  bool place_extent(Entries::iterator entry, PoolPtr& pool, ExtentOf which, Batch& batch, bpf::frontend& row,
+                    Report& report);
+  std::optional<std::uint32_t> standing_extent(const Entry& entry, const PoolPtr& pool, ExtentOf which) const;
   std::optional<std::uint32_t> shared_extent(Entries::const_iterator entry, const PoolPtr& pool, const Batch& batch);
   std::optional<std::uint32_t> new_extent(const PoolPtr& pool, Batch& batch, Report& report);
   bool write_sources(Entries::iterator entry, const Claim& claim, Batch& batch, Report& report);

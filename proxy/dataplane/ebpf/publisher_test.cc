@@ -88,6 +88,22 @@ TEST(Publisher, ANewAgentAdoptsWhatStandsAndWritesNothing) {
   EXPECT_EQ(Publisher(maps).replace(services).kernel_writes, 0U);
 }
 
+// Two extents of one content, each of which would do for either pool.
+TEST(Publisher, ANewAgentLeavesTwoPoolsThatCameToBeAlikeWhereTheyStand) {
+  const auto remote = [](bool second) {
+    ServiceBuilder builder = service("web").cluster_ip("10.96.0.1", 80).node_port(30080).short_circuit();
+    builder.endpoint("10.1.0.1", 8080, true).endpoint("10.1.0.2", 8080, second);
+    return Services{builder};
+  };
+  FakeKernel kernel(kCapacity);
+  FakeMaps maps(kernel);
+  Publisher publisher(maps);
+  expect_ok(publisher.replace(remote(false)));
+  expect_ok(publisher.apply({.upserted = remote(true), .deleted = {}}));
+  EXPECT_EQ(view_of(kernel), wanted(remote(true)));
+  EXPECT_EQ(Publisher(maps).replace(remote(true)).kernel_writes, 0U);
+}
+
 TEST(Publisher, FrontendsOfOnePortShareAnExtent) {
   FakeKernel kernel(kCapacity);
   FakeMaps maps(kernel);

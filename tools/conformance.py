@@ -108,17 +108,20 @@ def cell(rows: list[dict], item: str, dataplane: str) -> str:
 
 
 def reasons(rows: list[dict], result: str) -> list[str]:
-    """One line per scenario and reason, with where it holds."""
+    """One line per reason and where it holds, with the scenarios."""
     places: dict[tuple[str, str, str], set[str]] = {}
     for row in rows:
         if row["result"] == result:
             key = (row["scenario"] or row["contract_item"], row["why"], row["dataplane"])
             places.setdefault(key, set()).add(row["family"])
-    merged: dict[tuple[str, str], list[str]] = {}
+    where: dict[tuple[str, str], list[str]] = {}
     for (scenario, why, dataplane), families in sorted(places.items()):
-        where = dataplane if len(families) == 2 or families == {"all"} else f"{dataplane} {min(families)}"
-        merged.setdefault((scenario, why), []).append(where)
-    return [f"- {scenario} ({', '.join(where)}): {why}." for (scenario, why), where in merged.items()]
+        where.setdefault((scenario, why), []).append(
+            dataplane if len(families) == 2 or families == {"all"} else f"{dataplane} {min(families)}")
+    merged: dict[tuple[str, str], list[str]] = {}
+    for (scenario, why), named in where.items():
+        merged.setdefault((", ".join(named), why), []).append(scenario)
+    return [f"- {named}: {why}. {', '.join(scenarios)}" for (named, why), scenarios in merged.items()]
 
 
 def document(rows: list[dict], items: list[dict], dataplanes: list[str]) -> str:

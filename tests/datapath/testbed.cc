@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "base/strings.h"
+#include "tests/datapath/probe/sockets.h"
 #include "tests/datapath/remains.h"
 
 namespace fairlead::testbed {
@@ -57,6 +58,14 @@ Sysctls node_sysctls() {
                   {"net/ipv4/icmp_ratelimit", "0"},
                   {"net/ipv6/icmp/ratelimit", "0"}});
   return sysctls;
+}
+
+// The source address that this namespace's routes choose for a destination; its own if it is local.
+net::Ip source_towards(const net::Ip& destination) {
+  const base::Fd fd(::socket(destination.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const probe::SocketAddress address = probe::socket_address(destination, 9);
+  (void)::connect(fd.get(), address.raw(), address.size);
+  return probe::local_address(fd.get()).ip();
 }
 
 Status make_directory(const std::string& path) {
@@ -323,7 +332,16 @@ Status Testbed::wait_until_links_are_up() {
 Status Testbed::add_address(const std::string& at, const net::Ip& address) {
   Netlink& netlink = TRY(place(at))->netns->netlink();
   netlink.add_spare_address(kEth0, address);
-  return netlink.commit();
+  TRY(netlink.commit());
+  // A worker of the kernel makes the local route of an IPv6 address, later.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  return run_in(at, [&]() -> Status {
+    while (source_towards(address) != address) {
+      if (std::chrono::steady_clock::now() > deadline) return Error(cat(address.to_string(), " does not become local"));
+      ::poll(nullptr, 0, 1);
+    }
+    return {};
+  });
 }
 
 Status Testbed::delete_address(const std::string& at, const net::Ip& address) {

@@ -53,7 +53,6 @@ std::vector<Scenario> source_ranges() {
          .expect =
              {
                  from("node1").holding_the_address().to(load_balancer_ip("t")).answered_by(all),
-                 from("node1").holding_the_address().to(load_balancer_ip("u")).answered_by(all),
              }}}},
       {"WithoutTheNodeItsLoadBalancerIpIsAStranger",
        "8.1/17",

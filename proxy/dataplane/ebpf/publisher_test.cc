@@ -351,9 +351,10 @@ void expect_old_or_new(const FakeKernel& kernel, const Services& services_before
                 (new_value != after.end() && new_value->second == value))
         << to_string(key) << " is neither the old set nor the new";
     if (is_address_key(key) && (before.count(key) == 0 || after.count(key) == 0)) {
-      EXPECT_TRUE(
-          std::any_of(now.begin(), now.end(),
-                      [&](const auto& other) { return other.first.addr == key.addr && !is_address_key(other.first); }))
+      EXPECT_TRUE(std::any_of(now.begin(), now.end(),
+                              [&, address = key.addr](const auto& other) {
+                                return other.first.addr == address && !is_address_key(other.first);
+                              }))
           << to_string(key) << " stood alone";
     }
   }

@@ -84,11 +84,12 @@ FactBook::Applied FactBook::done(const Ledger& ledger) {
     }
     it = waiting_.erase(it);
   }
-  if (waiting_addresses_ && waiting_addresses_->generation <= generation) {
-    out.addresses = addresses_ != waiting_addresses_->value;
-    addresses_ = std::move(waiting_addresses_->value);
-    waiting_addresses_.reset();
-  }
+  if (!waiting_addresses_.has_value()) return out;
+  auto& [addresses, due] = *waiting_addresses_;
+  if (due > generation) return out;
+  out.addresses = !(addresses_ == addresses);
+  addresses_ = std::move(addresses);
+  waiting_addresses_.reset();
   return out;
 }
 

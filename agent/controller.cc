@@ -110,7 +110,8 @@ void Controller::flush() {
   send(work_from(std::move(changes), std::exchange(gathered_, {})));
 }
 
-// An agent that may not read one of them, or a server that is slow to tell, must not keep services from being served.
+// An agent that may not read one of them must not keep services from being served; a server that refuses a few requests
+// answers within the time.
 bool Controller::may_begin() {
   if (!store_.synced()) return false;
   std::vector<std::string> missing;

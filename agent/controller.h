@@ -36,7 +36,7 @@ class Controller final : public kube::Sink {
     Health& health;
     std::function<void(Work)> hand_over;
     std::function<void(const FactBook::Applied&)> facts_applied{};  // when facts() has changed
-    base::Duration patience = std::chrono::seconds(2);  // with the Node and ServiceCIDRs, when all else is there
+    base::Duration patience = std::chrono::seconds(5);  // with the Node and ServiceCIDRs, when all else is there
   };
   Controller(Parts parts, const std::string& node_name, const proxy::model::Config& config = {});
 

@@ -92,9 +92,10 @@ void Controller::flush() {
   kube::Dirty dirty = store_.take_dirty();
   if (dirty.node) parts_.health.set_node(store_.node());
   const bool view_changed = (dirty.node || dirty.service_cidrs) && look_at_node();
-  if (!store_.synced()) return;
+  if (!first_sent_ && !may_begin()) return;
   if (!first_sent_ || view_changed) {
     first_sent_ = true;
+    waiting_.reset();
     gathered_.generation = ledger_.totals().generation + 1;
     send_all();
     return;
@@ -107,6 +108,28 @@ void Controller::flush() {
   }
   gathered_.generation = ledger_.totals().generation + 1;
   send(work_from(std::move(changes), std::exchange(gathered_, {})));
+}
+
+// An agent that may not read one of them must not keep services from being served; a server that refuses a few requests
+// answers within the time.
+bool Controller::may_begin() {
+  if (!store_.synced()) return false;
+  std::vector<std::string> missing;
+  for (const kube::Kind kind : {kube::Kind::Node, kube::Kind::ServiceCidr}) {
+    if (!store_.synced(kind)) missing.emplace_back(kube::to_string(kind));
+  }
+  if (missing.empty()) return true;
+  if (waited_) {
+    log::warn("serving before all is known of the node and the cluster", {{"missing", base::join(missing, ",")}});
+    return true;
+  }
+  if (waiting_ == nullptr) {
+    waiting_ = parts_.loop.after(parts_.patience, [this] {
+      waited_ = true;
+      flush_soon();
+    });
+  }
+  return false;
 }
 
 // What the rules depend on beside Services and EndpointSlices: true when it is not what it was.

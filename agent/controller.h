@@ -2,9 +2,12 @@
 // hands it over; takes outcomes back.
 //
 // Events of one turn of the loop make one batch. Nothing is handed over before Services and EndpointSlices are both
-// complete, and the first batch is everything. Cost follows the change.
+// complete, and the first batch is everything. It waits for the Node and the ServiceCIDRs too, since a restart would
+// take from the kernel what follows from them, but not for long: services do not depend on them. Cost follows the
+// change.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -33,6 +36,7 @@ class Controller final : public kube::Sink {
     Health& health;
     std::function<void(Work)> hand_over;
     std::function<void(const FactBook::Applied&)> facts_applied{};  // when facts() has changed
+    base::Duration patience = std::chrono::seconds(5);  // with the Node and ServiceCIDRs, when all else is there
   };
   Controller(Parts parts, const std::string& node_name, const proxy::model::Config& config = {});
 
@@ -56,6 +60,7 @@ class Controller final : public kube::Sink {
   void note_trigger(const kube::EndpointSlice& slice);
   void flush_soon();
   void flush();
+  bool may_begin();
   bool look_at_node();
   void send(Work work);
   void log_progress(const Outcome& outcome, bool first_sync);
@@ -68,6 +73,8 @@ class Controller final : public kube::Sink {
   proxy::model::NodeView view_;
   Origin gathered_;  // of the batch in the making
   bool flush_posted_ = false;
+  base::Loop::Handle waiting_ = base::Loop::none();  // for the Node and the ServiceCIDRs
+  bool waited_ = false;
   bool first_sent_ = false;
   bool node_known_ = false;
 };

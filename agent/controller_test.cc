@@ -59,6 +59,8 @@ class ControllerTest : public testing::Test {
   }
   void turn() { loop->run_once(1ms); }
   void sync() {
+    controller.replace(kube::Kind::Node, {});
+    controller.replace(kube::Kind::ServiceCidr, {});
     controller.replace(kube::Kind::Service, {service("web")});
     controller.replace(kube::Kind::EndpointSlice, {slice("web", 2)});
     turn();
@@ -75,6 +77,8 @@ class ControllerTest : public testing::Test {
 };
 
 TEST_F(ControllerTest, HandsOverNothingBeforeServicesAndSlicesAreBothComplete) {
+  controller.replace(kube::Kind::Node, {});
+  controller.replace(kube::Kind::ServiceCidr, {});
   controller.replace(kube::Kind::Service, {service("web")});
   turn();
   EXPECT_TRUE(handed_over.empty());
@@ -86,7 +90,59 @@ TEST_F(ControllerTest, HandsOverNothingBeforeServicesAndSlicesAreBothComplete) {
   ASSERT_EQ(handed_over.size(), 1U);
 }
 
-TEST_F(ControllerTest, TheFirstBatchIsEverythingAndDoesNotWaitForTheNode) {
+TEST_F(ControllerTest, HandsOverNothingBeforeTheNodeAndTheServiceCidrsAreKnownSoThatARestartWritesNothing) {
+  controller.replace(kube::Kind::Service, {service("web")});
+  controller.replace(kube::Kind::EndpointSlice, {slice("web", 1)});
+  turn();
+  EXPECT_TRUE(handed_over.empty());
+  kube::Node node;
+  node.meta.key = {"", "node1"};
+  node.labels = {{"topology.kubernetes.io/zone", "west"}};
+  controller.replace(kube::Kind::Node, {node});
+  turn();
+  EXPECT_TRUE(handed_over.empty());
+  kube::ServiceCidr cidr;
+  cidr.meta.key = {"", "kubernetes"};
+  cidr.cidrs = {*net::Prefix::parse("10.96.0.0/16")};
+  controller.replace(kube::Kind::ServiceCidr, {cidr});
+  turn();
+  ASSERT_EQ(handed_over.size(), 1U);
+  ASSERT_TRUE(handed_over[0].all);
+  EXPECT_EQ(handed_over[0].all->services.size(), 1U);
+  EXPECT_EQ(handed_over[0].all->node.service_cidrs, cidr.cidrs);
+  EXPECT_EQ(controller.node_view().zone, "west");
+}
+
+TEST_F(ControllerTest, WithoutAnAnswerAboutTheNodeOrTheServiceCidrsServicesAreServedAllTheSame) {
+  Controller hasty({.loop = *loop,
+                    .clock = clock,
+                    .metrics = metrics,
+                    .health = health,
+                    .hand_over = [this](Work work) { handed_over.push_back(std::move(work)); },
+                    .patience = 1ms},
+                   "node1");
+  hasty.replace(kube::Kind::Node, {});
+  hasty.replace(kube::Kind::Service, {service("web")});
+  hasty.replace(kube::Kind::EndpointSlice, {slice("web", 1)});
+  testing::internal::CaptureStderr();
+  const auto deadline = std::chrono::steady_clock::now() + 10s;
+  while (handed_over.empty() && std::chrono::steady_clock::now() < deadline) turn();
+  const std::string log = testing::internal::GetCapturedStderr();
+  ASSERT_EQ(handed_over.size(), 1U);
+  ASSERT_TRUE(handed_over[0].all);
+  EXPECT_EQ(handed_over[0].all->services.size(), 1U);
+  EXPECT_NE(log.find("missing=ServiceCIDR\n"), std::string::npos) << log;
+  kube::ServiceCidr cidr;
+  cidr.meta.key = {"", "kubernetes"};
+  cidr.cidrs = {*net::Prefix::parse("10.96.0.0/16")};
+  hasty.replace(kube::Kind::ServiceCidr, {cidr});
+  turn();
+  ASSERT_EQ(handed_over.size(), 2U);
+  ASSERT_TRUE(handed_over[1].all);
+  EXPECT_EQ(handed_over[1].all->node.service_cidrs, cidr.cidrs);
+}
+
+TEST_F(ControllerTest, TheFirstBatchIsEverythingEvenIfThereIsNoNode) {
   sync();
   ASSERT_TRUE(handed_over[0].all);
   ASSERT_EQ(handed_over[0].all->services.size(), 1U);
@@ -324,10 +380,11 @@ TEST_F(ControllerTest, WithoutPodCidrsToTellPodsByItSaysSoAndFollowsThemWhenThey
                      "node1", config);
   by_node.replace(kube::Kind::Service, {service("web")});
   by_node.replace(kube::Kind::EndpointSlice, {slice("web", 2)});
+  by_node.replace(kube::Kind::ServiceCidr, {});
   kube::Node node;
   node.meta.key.name = "node1";
   testing::internal::CaptureStderr();
-  by_node.upsert(node);
+  by_node.replace(kube::Kind::Node, {node});
   turn();
   EXPECT_NE(testing::internal::GetCapturedStderr().find("the Node has no podCIDRs"), std::string::npos);
   ASSERT_EQ(handed_over.size(), 1U);

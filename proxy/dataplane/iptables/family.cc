@@ -19,7 +19,7 @@ void count(std::map<Key, std::uint32_t>& users, const Key& key, int by) {
 }  // namespace
 
 FamilyState::FamilyState(net::Family family, const Settings& settings) : family_(family), settings_(settings) {
-  for (const Table table : kTables) tables_.emplace(table, TableState(table));
+  for (const Table table : kTables) tables_.emplace(table, TableState(table, settings.short_transactions));
 }
 
 void FamilyState::clear() {

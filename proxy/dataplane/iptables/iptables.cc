@@ -20,9 +20,11 @@ constexpr int kMostApart = 8;
 constexpr int kRest = 5;
 constexpr base::Duration kLongestWait = std::chrono::seconds(30);
 
-Settings settings_of(System& system, const Options& options) {
+Settings settings_of(System& system, Flavour flavour, const Options& options) {
   const std::string liberal = system.read_sysctl("net/netfilter/nf_conntrack_tcp_be_liberal");
-  return {.masquerade_mark = options.masquerade_mark, .tcp_be_liberal = !liberal.empty() && liberal != "0"};
+  return {.masquerade_mark = options.masquerade_mark,
+          .tcp_be_liberal = !liberal.empty() && liberal != "0",
+          .short_transactions = flavour == Flavour::Nft};
 }
 
 // The line that "iptables-restore: line 12 failed" or "line 12: RULE_APPEND failed" is about.
@@ -304,7 +306,7 @@ Result<std::unique_ptr<Dataplane>> make(std::unique_ptr<System> system, std::uni
   const Choice choice = TRY_CONTEXT(choose_flavour(*system, options.iptables_flavour), "iptables");
   const Usable found = try_families(*system, choice.flavour);
   if (found.families.empty()) return Error(cat("iptables-", to_string(choice.flavour), ": ", found.reason));
-  const Settings settings = settings_of(*system, options);
+  const Settings settings = settings_of(*system, choice.flavour, options);
   return std::unique_ptr<Dataplane>(
       std::make_unique<Iptables>(std::move(system), std::move(clock), choice.flavour, found.families, settings));
 }

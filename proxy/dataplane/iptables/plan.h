@@ -18,6 +18,9 @@ struct Settings {
   std::uint32_t masquerade_mark = 0x4000;  // one bit
   // ct INVALID is forwarded: net.netfilter.nf_conntrack_tcp_be_liberal (ADR 0008).
   bool tcp_be_liberal = false;
+  // Many changes to a table are several transactions (tables.cc kMostLines): cheaper for nft, and dear for legacy,
+  // which replaces the table with each.
+  bool short_transactions = false;
 };
 
 struct FrontendKey {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <random>
+#include <set>
 
 #include "base/strings.h"
 #include "proxy/dataplane/iptables/iptables.h"
@@ -308,6 +309,49 @@ TEST(Tables, WhatWasWrittenIsReadBackAsTheSame) {
   const auto saved = parse_save(state.text());
   ASSERT_TRUE(saved);
   EXPECT_EQ(saved->at(Table::Nat).chains.at("KUBE-MARK-MASQ"), digest_of("-j MARK --set-xmark 0x4000/0x4000\n"));
+}
+
+TEST(Tables, ShortTransactionsHoldWholeChainsAndLeadToWhatIsThere) {
+  Frontends frontends;
+  TableState one(Table::Nat);
+  TableState several(Table::Nat, true);
+  const auto set = [&](const Chains& chains) {
+    for (const auto& [name, rules] : chains) {
+      one.set(name, rules);
+      several.set(name, rules);
+    }
+  };
+  for (int i = 0; i < 500; ++i) {
+    const auto address = net::Ip::v4(10, 96, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i));
+    const auto planned =
+        plan_service({}, Family::V4, service(base::cat("s", i), {cluster_ip(address.to_string(), 80)}, endpoints(10)));
+    set(planned.nat);
+    frontends.insert(planned.frontends.begin(), planned.frontends.end());
+  }
+  for (const TreeId tree : {TreeId::Translate, TreeId::TranslateNodePorts}) {
+    set(plan_tree(tree, {}, Family::V4, frontends, {}));
+  }
+  const std::string text = several.text();
+  std::set<std::string> declared;
+  std::string chain;
+  int commits = 0;
+  for (const std::string_view line : base::split(text, '\n')) {
+    if (line == "COMMIT") {
+      ++commits;
+      chain.clear();
+    } else if (line.substr(0, 1) == ":") {
+      chain = line.substr(1, line.find(' ') - 1);
+      declared.insert(chain);
+    } else if (line.substr(0, 3) == "-A ") {
+      EXPECT_EQ(line.substr(3, line.find(' ', 3) - 3), chain);
+      const std::string target(line.substr(line.rfind(" -") + 4));
+      EXPECT_TRUE(target.substr(0, 5) != "KUBE-" || declared.contains(target)) << line;
+    }
+  }
+  EXPECT_GE(commits, 6);
+  std::string joined = text;
+  for (std::size_t at = 0; (at = joined.find("COMMIT\n*nat\n")) != std::string::npos;) joined.erase(at, 12);
+  EXPECT_EQ(joined, one.text());
 }
 
 TEST(Tables, OtherTablesAndCommentsArePassedOver) {

@@ -20,10 +20,10 @@ void extend(Digest& digest, std::string_view line) {
   ++digest.rules;
 }
 
-// With more chains in one input than this, those of services are committed first: nobody refers to new ones yet. For
-// each jump iptables-nft looks its target up in a list of all chains of the transaction (names.h rank_of), and that
-// list is much slower to walk when the rules of 10,000 chains lie between its nodes.
-constexpr std::size_t kManyChains = 1000;
+// Transactions of new or changed chains end after so many lines, but not within a chain. iptables-nft (1.8.9
+// nft-cache.c cache_chain_list_insert) keeps the chains its transaction names in a list, and walks it for each jump.
+// Chains are written before those that lead to them, so each is right whenever a packet gets there.
+constexpr std::uint32_t kMostLines = 1000;
 
 // "KUBE-SERVICES" of "-m ... -j KUBE-SERVICES"; empty when it is no chain's name.
 std::string_view target_of(std::string_view rule) {
@@ -229,12 +229,12 @@ Update TableState::update() const {
   std::sort(writes.begin(), writes.end(),
             [](const Write& a, const Write& b) { return a.rank != b.rank ? a.rank < b.rank : *a.name > *b.name; });
   Update out;
-  const bool large = writes.size() > kManyChains;
-  bool of_services = false;
+  std::uint32_t begun = 0;  // commands when this transaction began
   for (const Write& write : writes) {
-    const bool is_one = is_service_chain(*write.name);
-    if (large && of_services && !is_one) out.input += cat("COMMIT\n*", to_string(table_), "\n");
-    of_services = is_one;
+    if (short_transactions_ && out.commands - begun >= kMostLines) {
+      out.input += cat("COMMIT\n*", to_string(table_), "\n");
+      begun = out.commands;
+    }
     append_chain(*write.name, *write.rules, out);
   }
   if (jumps_dirty_) append_shared(out);

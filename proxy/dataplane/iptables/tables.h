@@ -43,7 +43,8 @@ struct Update {
 
 class TableState {
  public:
-  explicit TableState(Table table) : table_(table) {}
+  explicit TableState(Table table, bool short_transactions = false)
+      : table_(table), short_transactions_(short_transactions) {}
 
   // The wanted content of a chain; rules as to_string() prints them.
   void set(const std::string& chain, const Rules& rules);
@@ -68,6 +69,7 @@ class TableState {
   void append_shared(Update& out) const;
 
   Table table_;
+  bool short_transactions_;
   std::map<std::string, std::string> wanted_;
   std::vector<std::pair<std::string, std::string>> jumps_;  // built-in chain, rule
   std::optional<std::string> guard_;

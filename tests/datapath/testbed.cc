@@ -54,8 +54,11 @@ Sysctls node_sysctls() {
                   {"net/ipv6/conf/all/forwarding", "1"},
                   {"net/ipv4/conf/all/send_redirects", "0"},
                   {"net/ipv4/conf/default/send_redirects", "0"},
-                  // Every refusal is told: the kernel would send each peer about one ICMP error a second.
+                  // Every refusal is told: the kernel would send each peer about one ICMP error a second, and what limits
+                  // all peers together loses one when two CPUs meet at an empty budget (linux v6.18 net/ipv4/icmp.c
+                  // icmp_global_allow).
                   {"net/ipv4/icmp_ratelimit", "0"},
+                  {"net/ipv4/icmp_ratemask", "0"},
                   {"net/ipv6/icmp/ratelimit", "0"}});
   return sysctls;
 }

@@ -363,10 +363,11 @@ TEST_P(IptablesKernel, WhatSomebodyElseBreaksIsRepaired) {
 TEST_P(IptablesKernel, ChangesAndRestartsLoseNoConnection) {
   const std::vector<model::ServiceState> services{web(Family::V4, {"pod1b", "pod2a"})};
   replace(services);
-  auto load =
-      bed_->start_load("pod1a", {.to = {service_ip(Family::V4), 80, Transport::Tcp}, .parallel = 2, .rate = 200});
+  auto load = bed_->start_load(
+      "pod1a", {.to = {service_ip(Family::V4), 80, Transport::Tcp}, .parallel = 2, .rate = 200, .report_every_ms = 20});
   ASSERT_OK(load);
   for (int i = 0; i < 40; ++i) {
+    ASSERT_OK((*load)->next_report(std::chrono::seconds(5)));  // some requests for each change
     apply(
         {{web(Family::V4, i % 2 == 0 ? std::vector<std::string>{"pod1b"} : std::vector<std::string>{"pod1b", "pod2a"})},
          {}});

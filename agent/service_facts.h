@@ -30,6 +30,13 @@ struct ServiceFacts {
 };
 ServiceFacts facts_of(const ServiceState& state);
 
+// What is true once the kernel holds a batch. (Not inside FactBook: clang 14 would emit no assignment for it.)
+template <typename T>
+struct Waiting {
+  T value;
+  std::uint64_t generation = 0;  // of the batch
+};
+
 class FactBook {
  public:
   struct Applied {
@@ -49,11 +56,6 @@ class FactBook {
   const WithoutLocal& without_local() const { return without_local_; }  // the sum
 
  private:
-  template <typename T>
-  struct Waiting {
-    T value;
-    std::uint64_t generation = 0;  // in the kernel once this one is
-  };
   void expect(const Key& service, const ServiceFacts& facts, std::uint64_t generation);
   void put(const Key& service, const ServiceFacts& facts);
 

@@ -15,6 +15,12 @@ bool is_of_a_service(const Failure& failure) { return !failure.service.name.empt
 bool failed_as_a_whole(const Outcome& outcome) {
   return std::any_of(outcome.failures.begin(), outcome.failures.end(), is_general);
 }
+void note_report(Outcome& outcome, Report&& report, base::Duration took) {
+  outcome.took = took;
+  outcome.kernel_writes = report.kernel_writes;
+  outcome.failures = std::move(report.failures);
+  outcome.rules = std::move(report.rules);
+}
 
 }  // namespace
 
@@ -56,10 +62,7 @@ Outcome Applier::replace(Work work) {
 
   const base::Instant start = clock_.now();
   Report report = dataplane_.replace(all.node, all.services);
-  outcome.took = clock_.now() - start;
-  outcome.kernel_writes = report.kernel_writes;
-  outcome.failures = std::move(report.failures);
-  outcome.rules = std::move(report.rules);
+  note_report(outcome, std::move(report), clock_.now() - start);
   last_replace_ = clock_.now();
   all_due_.reset();
   replaced_ = !failed_as_a_whole(outcome);
@@ -90,10 +93,7 @@ Outcome Applier::apply_changes(Outcome::Kind kind, std::map<Key, std::optional<S
   }
   const base::Instant start = clock_.now();
   Report report = dataplane_.apply(changes);
-  outcome.took = clock_.now() - start;
-  outcome.kernel_writes = report.kernel_writes;
-  outcome.failures = std::move(report.failures);
-  outcome.rules = std::move(report.rules);
+  note_report(outcome, std::move(report), clock_.now() - start);
   if (listener_ != nullptr && !failed_as_a_whole(outcome)) listener_->applied(changes, outcome.failures);
   note_failures(outcome, attempts, changes.upserted);
   return outcome;
@@ -154,10 +154,7 @@ Outcome Applier::handle_notification() {
   outcome.kind = Outcome::Kind::Notification;
   const base::Instant start = clock_.now();
   Report report = dataplane_.handle_notification();
-  outcome.took = clock_.now() - start;
-  outcome.kernel_writes = report.kernel_writes;
-  outcome.failures = std::move(report.failures);
-  outcome.rules = std::move(report.rules);
+  note_report(outcome, std::move(report), clock_.now() - start);
   if (listener_ != nullptr && outcome.kernel_writes > 0) listener_->repaired();
   // Repairing is the business of the complete state: a notification carries no service states to try again.
   if (!outcome.failures.empty()) want_all();

@@ -81,12 +81,6 @@ void remove_other_dataplanes(const std::string& chosen, const Options& options) 
   }
 }
 
-Result<std::vector<net::Ip>> local_addresses() {
-  std::vector<net::Ip> out;
-  for (const net::LocalAddress& local : TRY(net::list_links()).addresses) out.push_back(local.address);
-  return out;
-}
-
 Spared spared(const std::string& chosen, const Options& options) {
   return {.iptables_chains = chosen == "iptables", .nft_table = options.dataplane_options.instance == "kube-proxy"};
 }
@@ -233,7 +227,7 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
         {.clock = clock,
          .half_open = options.conntrack_clean_half_open,
          .open = net::conntrack::open_netlink,
-         .local_addresses = local_addresses,
+         .local_addresses = net::local_addresses,
          .done = [&](const proxy::conntrack::Pass& pass) {
            loop->post([&metrics, pass] { metrics.conntrack_reconciled(pass.family, pass.took, pass.deleted); });
          }});

@@ -28,14 +28,10 @@ bool takes_all(const std::vector<Prefix>& prefixes, Family family) {
 bool is_link_local_v6(const Ip& ip) { return !ip.is_v4() && ip.bytes()[0] == 0xfe && (ip.bytes()[1] & 0xc0) == 0x80; }
 
 std::vector<Ip> local_addresses() {
-  std::vector<Ip> out;
-  const auto links = net::list_links();
-  if (!links) {
-    base::log::warn("cannot list local addresses for health check ports", {{"err", links.error().message()}});
-    return out;
-  }
-  for (const net::LocalAddress& each : links->addresses) out.push_back(each.address);
-  return out;
+  auto addresses = net::local_addresses();
+  if (addresses) return std::move(*addresses);
+  base::log::warn("cannot list local addresses for health check ports", {{"err", addresses.error().message()}});
+  return {};
 }
 
 }  // namespace

@@ -126,6 +126,12 @@ Result<Links> list_links() {
   return all;
 }
 
+Result<std::vector<Ip>> local_addresses() {
+  std::vector<Ip> out;
+  for (const LocalAddress& local : TRY(list_links()).addresses) out.push_back(local.address);
+  return out;
+}
+
 Result<std::optional<Ip>> default_source(Family family) {
   // Asks for a route to an address that nothing but a default route serves: 192.0.0.8 (RFC 7600, the IPv4 dummy
   // address) and 2001:db8::1 (RFC 3849). One message, however long the routing table is.

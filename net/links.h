@@ -39,6 +39,7 @@ struct Links {
 };
 
 Result<Links> list_links();
+Result<std::vector<Ip>> local_addresses();  // of all links
 
 // The local address the kernel gives to packets that leave by the default route; nothing without such a route.
 Result<std::optional<Ip>> default_source(Family family);

@@ -56,10 +56,11 @@ Sysctls node_sysctls() {
                   {"net/ipv4/conf/default/send_redirects", "0"},
                   // Every refusal is told: the kernel would send each peer about one ICMP error a second, and what limits
                   // all peers together loses one when two CPUs meet at an empty budget (linux v6.18 net/ipv4/icmp.c
-                  // icmp_global_allow).
+                  // icmp_global_allow). In IPv6's mask every type that is not named goes unlimited; 0 is no message.
                   {"net/ipv4/icmp_ratelimit", "0"},
                   {"net/ipv4/icmp_ratemask", "0"},
-                  {"net/ipv6/icmp/ratelimit", "0"}});
+                  {"net/ipv6/icmp/ratelimit", "0"},
+                  {"net/ipv6/icmp/ratemask", "0"}});
   return sysctls;
 }
 

@@ -39,7 +39,7 @@ struct CountingIterator {
 
 class TreeBuilder final : public nlohmann::json_sax<json> {
  public:
-  explicit TreeBuilder(const int* line) : line_(line) {}
+  TreeBuilder(const int* line, Duplicates duplicates) : line_(line), duplicates_(duplicates) {}
 
   bool null() override { return add(Value()); }
   bool boolean(bool value) override { return add(Value(value)); }
@@ -58,8 +58,11 @@ class TreeBuilder final : public nlohmann::json_sax<json> {
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    const Value::Object& members = *open_.back().as_object();
-    if (std::any_of(members.begin(), members.end(), [&](const auto& m) { return m.first == name; })) {
+    Value::Object& members = *open_.back().as_object();
+    const auto twin = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.first == name; });
+    if (twin != members.end() && duplicates_ == Duplicates::LastWins) {
+      members.erase(twin);
+    } else if (twin != members.end()) {
       error_ = cat("line ", *line_, ": member \"", name, "\" appears twice");
       return false;
     }
@@ -118,6 +121,7 @@ class TreeBuilder final : public nlohmann::json_sax<json> {
   }
 
   const int* line_;
+  Duplicates duplicates_;
   Value root_;
   std::vector<Value> open_;
   std::vector<std::string> keys_;
@@ -166,9 +170,9 @@ std::string_view Value::type_name() const {
   return kNames[data_.index()];
 }
 
-Result<Value> parse_json(std::string_view text) {
+Result<Value> parse_json(std::string_view text, Duplicates duplicates) {
   int line = 1;
-  TreeBuilder builder(&line);
+  TreeBuilder builder(&line, duplicates);
   const CountingIterator begin{text.data(), text.data(), &line};
   const CountingIterator end{text.data(), text.data() + text.size(), &line};
   if (!json::sax_parse(begin, end, &builder)) return Error(builder.error());

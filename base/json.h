@@ -56,8 +56,10 @@ class Value {
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> data_;
 };
 
-// Strict JSON (RFC 8259). Duplicate member names are an error. `line` is the line of each value.
-Result<Value> parse_json(std::string_view text);
+// Strict JSON (RFC 8259). `line` is the line of each value. A member name that appears twice is an error, or the last one
+// wins, as in Go.
+enum class Duplicates { Refuse, LastWins };
+Result<Value> parse_json(std::string_view text, Duplicates duplicates = Duplicates::Refuse);
 
 enum class JsonStyle { Compact, Indented };
 std::string to_json(const Value& value, JsonStyle style = JsonStyle::Compact);

@@ -24,6 +24,13 @@ class [[nodiscard]] Error {
   const std::string& message() const { return message_; }
   int errno_value() const { return errno_; }  // 0 when the error did not come from the kernel
 
+  // What a protocol that answers with numbers calls it (a CNI error code, a BGP notification); 0: nobody said.
+  int code() const { return code_; }
+  Error with_code(int code) && {
+    code_ = code;
+    return std::move(*this);
+  }
+
   // Prepends "context: ".
   Error with_context(std::string_view context) && {
     message_.insert(0, ": ").insert(0, context);
@@ -36,6 +43,7 @@ class [[nodiscard]] Error {
  private:
   std::string message_;
   int errno_ = 0;
+  int code_ = 0;
 };
 
 template <typename T>

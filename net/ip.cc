@@ -26,20 +26,14 @@ std::string without_leading_zeros(std::string_view text) {
   return out;
 }
 
-Result<Prefix> make_prefix(std::string_view text, bool sloppy) {
+Result<InterfaceAddress> make_address(std::string_view text, bool sloppy) {
   const std::size_t slash = text.find('/');
   if (slash == text.npos) return Error(base::cat("\"", text, "\" is not a prefix (address/bits)"));
   const Ip ip = TRY(sloppy ? Ip::parse_sloppy(text.substr(0, slash)) : Ip::parse(text.substr(0, slash)));
   const unsigned bits = ip.is_v4() ? 32 : 128;
   const auto length = base::parse_number<unsigned>(text.substr(slash + 1));
   if (!length || *length > bits) return Error(base::cat("\"", text, "\" is not a prefix (0-", bits, " bits)"));
-  std::array<std::uint8_t, 16> bytes = ip.bytes();
-  const unsigned keep = *length + (128 - bits);
-  for (unsigned i = 0; i < 16; ++i) {
-    const unsigned have = keep > i * 8 ? std::min(8U, keep - i * 8) : 0;
-    bytes[i] = static_cast<std::uint8_t>(bytes[i] & static_cast<std::uint8_t>(0xff00U >> have));
-  }
-  return Prefix{Ip::from_bytes(bytes), static_cast<std::uint8_t>(*length)};
+  return InterfaceAddress{ip, static_cast<std::uint8_t>(*length)};
 }
 
 }  // namespace
@@ -117,8 +111,20 @@ std::string Ip::to_string() const {
   return buffer;
 }
 
-Result<Prefix> Prefix::parse(std::string_view text) { return make_prefix(text, false); }
-Result<Prefix> Prefix::parse_sloppy(std::string_view text) { return make_prefix(text, true); }
+Result<Prefix> Prefix::parse(std::string_view text) { return TRY(make_address(text, false)).subnet(); }
+Result<Prefix> Prefix::parse_sloppy(std::string_view text) { return TRY(make_address(text, true)).subnet(); }
+
+Prefix Prefix::of(const Ip& address, std::uint8_t length) {
+  std::array<std::uint8_t, 16> bytes = address.bytes();
+  const unsigned keep = length + (address.is_v4() ? 96U : 0U);
+  for (unsigned i = 0; i < 16; ++i) {
+    const unsigned have = keep > i * 8 ? std::min(8U, keep - i * 8) : 0;
+    bytes[i] = static_cast<std::uint8_t>(bytes[i] & static_cast<std::uint8_t>(0xff00U >> have));
+  }
+  return Prefix{Ip::from_bytes(bytes), length};
+}
+
+Prefix Prefix::host(const Ip& address) { return of(address, address.is_v4() ? 32 : 128); }
 
 bool Prefix::contains(const Ip& ip) const {
   if (ip.family() != family()) return false;
@@ -131,6 +137,10 @@ bool Prefix::contains(const Ip& ip) const {
 }
 
 std::string Prefix::to_string() const { return base::cat(address.to_string(), "/", unsigned{length}); }
+
+Result<InterfaceAddress> InterfaceAddress::parse(std::string_view text) { return make_address(text, false); }
+
+std::string InterfaceAddress::to_string() const { return base::cat(address.to_string(), "/", unsigned{length}); }
 
 std::ostream& operator<<(std::ostream& out, const Ip& ip) { return out << ip.to_string(); }
 std::ostream& operator<<(std::ostream& out, const Prefix& prefix) { return out << prefix.to_string(); }

@@ -51,11 +51,26 @@ struct Prefix {
 
   static Result<Prefix> parse(std::string_view text);         // "10.0.0.0/8"; host bits are cleared
   static Result<Prefix> parse_sloppy(std::string_view text);  // leading zeros allowed, as Ip::parse_sloppy
+  static Prefix of(const Ip& address, std::uint8_t length);   // host bits are cleared
+  static Prefix host(const Ip& address);                      // /32 or /128
   bool contains(const Ip& ip) const;
   Family family() const { return address.family(); }
   std::string to_string() const;
 
   auto operator<=>(const Prefix&) const = default;
+};
+
+// An interface's address with the length of its subnet: 10.1.0.5/24.
+struct InterfaceAddress {
+  Ip address;
+  std::uint8_t length = 0;
+
+  static Result<InterfaceAddress> parse(std::string_view text);
+  Prefix subnet() const { return Prefix::of(address, length); }
+  Family family() const { return address.family(); }
+  std::string to_string() const;
+
+  auto operator<=>(const InterfaceAddress&) const = default;
 };
 
 // For tests and logs.

@@ -20,6 +20,7 @@
 #include <thread>
 #include <utility>
 
+#include "agent/cni_sweeper.h"
 #include "agent/conntrack_cleaner.h"
 #include "agent/controller.h"
 #include "agent/events.h"
@@ -31,6 +32,7 @@
 #include "agent/mounts.h"
 #include "agent/node_setup.h"
 #include "agent/options.h"
+#include "agent/pod_network.h"
 #include "agent/servers.h"
 #include "agent/service_health.h"
 #include "agent/sources.h"
@@ -177,6 +179,38 @@ std::optional<Error> changed_configuration(const Options& running, const std::ve
   return Error(running.config_file + ": has changed; ending, to be started again with it");
 }
 
+constexpr std::chrono::seconds kPodNetworkPeriod{5};
+
+// What the pod network depends on may have changed.
+void refresh_pod_network(PodNetwork& network, const Controller& controller) {
+  const auto links = net::list_links();
+  if (!links) log::warn("cannot list the links", {{"err", links.error().message()}});
+  const proxy::model::NodeView& node = controller.node_view();
+  const std::optional<std::string> before = network.refusal();
+  const auto written = network.update({.services_in_kernel = controller.ledger().synced(),
+                                       .node = node.name,
+                                       .pod_cidrs = node.pod_cidrs,
+                                       .mtu = links ? path_mtu(*links, node.addresses) : 0});
+  if (written && *written) log::info("pods can be wired", {{"conflist", network.conf_path()}});
+  if (network.refusal() && network.refusal() != before && controller.ledger().synced()) {
+    log::warn("no pod can be wired", {{"err", *network.refusal()}});
+  }
+}
+
+Result<std::unique_ptr<CniSweeper>> start_sweeper(const PodNetworkOptions& options) {
+  return CniSweeper::start(
+      {.binary = options.binary,
+       .period = options.gc_period,
+       .released =
+           [](const std::vector<std::string>& records) {
+             log::info("released what pods without a sandbox left", {{"attachments", base::join(records, ",")}});
+           },
+       .failed =
+           [](const Error& error) {
+             log::warn("cannot look for what pods left", {{"err", error.message()}});
+           }});
+}
+
 // Runs until a signal, until the dataplane cannot be opened, or until the configuration file says something else.
 Status run(const Options& options, const std::vector<std::string>& arguments) {
   const InstanceLock lock = TRY(InstanceLock::acquire(options.state_dir, kLockPatience));
@@ -236,11 +270,17 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
     return nullptr;
   };
 
+  const bool is_pod_network = !options.pod_network.conf_dir.empty();
+  PodNetwork pod_network(options.pod_network);
   Controller* thinker = nullptr;
   ServiceHealth* health_ports = nullptr;
   const auto worker = TRY(Worker::create(
       *loop, clock, Backoff{}, {.open = open, .after_first_replace = after_first_replace, .listener = clean_conntrack},
-      {.outcome = [&](const Outcome& outcome) { thinker->done(outcome); },
+      {.outcome =
+           [&](const Outcome& outcome) {
+             thinker->done(outcome);
+             if (is_pod_network && pod_network.refusal()) refresh_pod_network(pod_network, *thinker);
+           },
        .open_failed =
            [&](const Error& error) {
              fatal = error;
@@ -267,6 +307,8 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
                                   tell_closed_port(controller, events, service, port, error);
                                 }});
   health_ports = &service_health;
+  std::function<std::string()> pod_network_refusal;
+  if (is_pod_network) pod_network_refusal = [&] { return pod_network.refusal().value_or(""); };
   const auto servers = TRY(Servers::start({.loop = *loop,
                                            .clock = clock,
                                            .identity = identity,
@@ -278,6 +320,7 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
                                            .api = source->http(),
                                            .source_status = [&] { return source->status(); },
                                            .configz = [&] { return configz_json(options); },
+                                           .pod_network_refusal = pod_network_refusal,
                                            .arguments = arguments},
                                           options));
   if (options.kube_proxy.bind_address_hard_fail) TRY(all_listening(options, identity));
@@ -287,6 +330,13 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
     fatal = *changed;
     loop->stop();
   };
+  std::unique_ptr<CniSweeper> sweeper;
+  base::Loop::Handle pod_network_timer = base::Loop::none();
+  if (is_pod_network) {
+    TRY_CONTEXT(pod_network.install_binary(), "install the CNI binary");
+    sweeper = TRY(start_sweeper(options.pod_network));
+    pod_network_timer = loop->every(kPodNetworkPeriod, [&] { refresh_pod_network(pod_network, controller); });
+  }
   std::unique_ptr<FileWatch> watch;
   if (!options.config_file.empty()) watch = TRY(FileWatch::open(*loop, options.config_file, reread));
   const auto drift = loop->every(options.resync_period, [&] { controller.send_all(); });
@@ -304,6 +354,11 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
                                        {"healthz", identity.healthz_address}});
   loop->run();
   worker->stop();
+  if (is_pod_network) {
+    if (const Status left = pod_network.leave(); !left) {
+      log::warn("cannot remove the conflist", {{"err", left.error().message()}});
+    }
+  }
   if (fatal) return *fatal;
   log::info("stopped, the dataplane stays in place", {{"services", base::cat(controller.store().services().size())}});
   return {};

@@ -23,6 +23,19 @@ using base::log::Level;
 constexpr Flag kOwnFlags[] = {
     {.name = "bpf-root", .value = "DIR", .help = "bpffs to pin into (default: /sys/fs/bpf, mounted when missing)"},
     {.name = "cgroup", .value = "DIR", .help = "cgroup2 to attach socket load balancing to (default: the root of it)"},
+    {.name = "cni-bin-dir", .value = "DIR", .help = "Install the CNI binary here (the runtime's: /opt/cni/bin)"},
+    {.name = "cni-binary", .value = "FILE", .help = "The CNI binary (default: fairlead-cni beside fairlead-agent)"},
+    {.name = "cni-bridge", .value = "NAME", .help = "Bridge of the pods, with --cni-link bridge (default: cni0)"},
+    {.name = "cni-conf-dir",
+     .value = "DIR",
+     .help =
+         "Be the pod network: write its configuration here (the runtime's: /etc/cni/net.d) once pods can be served"},
+    {.name = "cni-conf-on-exit", .value = "WHAT", .help = "leave or remove it (default: leave)"},
+    {.name = "cni-gc-period",
+     .value = "DURATION",
+     .help = "How often to look for what pods without a sandbox left; it goes when seen twice (default: 1m)"},
+    {.name = "cni-link", .value = "KIND", .help = "How pods are attached: bridge or routed (default: bridge)"},
+    {.name = "cni-mtu", .value = "BYTES", .help = "MTU of pods (default: that of the way to the other nodes)"},
     {.name = "clean-kube-proxy", .value = "", .help = "Remove what a kube-proxy left, once the first sync is done"},
     {.name = "conntrack-clean-half-open",
      .value = "",
@@ -175,6 +188,33 @@ Result<std::string> instance_of(const std::string& text) {
   });
   if (!good) return bad_value("--instance", text, "use 1 to 32 of a-z, 0-9, - and _");
   return text;
+}
+
+// The pod network, which is ours only when --cni-conf-dir says where the runtime looks.
+Result<PodNetworkOptions> pod_network_of(const Flags& flags, const Surroundings& surroundings) {
+  constexpr std::uint32_t kLeastMtu = 1280;  // RFC 8200 s5: the least that IPv6 works with
+  PodNetworkOptions out;
+  out.conf_dir = flags.get("cni-conf-dir");
+  out.bin_dir = flags.get("cni-bin-dir");
+  out.binary = flags.get("cni-binary", surroundings.cni_binary);
+  out.bridge = flags.get("cni-bridge", out.bridge);
+  const std::string link = flags.get("cni-link", "bridge");
+  if (link != "bridge" && link != "routed") return bad_value("--cni-link", link, "use bridge or routed");
+  out.link = link == "bridge" ? PodLink::Bridge : PodLink::Routed;
+  const std::string on_exit = flags.get("cni-conf-on-exit", "leave");
+  if (on_exit != "leave" && on_exit != "remove") return bad_value("--cni-conf-on-exit", on_exit, "use leave or remove");
+  out.on_exit = on_exit == "leave" ? OnExit::Leave : OnExit::Remove;
+  const std::string mtu = flags.get("cni-mtu", "0");
+  const auto bytes = base::parse_number<std::uint32_t>(mtu);
+  if (!bytes || (*bytes != 0 && (*bytes < kLeastMtu || *bytes > 65535))) {
+    return bad_value("--cni-mtu", mtu, "use 1280 to 65535, or 0 for that of the way to the other nodes");
+  }
+  out.mtu = *bytes;
+  out.gc_period = TRY(period_of("--cni-gc-period", flags.get("cni-gc-period", "1m")));
+  if (out.conf_dir.empty() && !out.bin_dir.empty()) {
+    return bad_value("--cni-bin-dir", out.bin_dir, "use it with --cni-conf-dir");
+  }
+  return out;
 }
 
 Result<Level> level_of(const Flags& flags, int verbosity) {
@@ -364,6 +404,9 @@ Result<Options> with_own_flags(Options options, const Flags& flags, const Surrou
   options.log_format = TRY(format_of(flags.get("log-format", options.kube_proxy.logging_format)));
   options.state_dir = flags.get("state-dir", options.state_dir);
   options.status_socket = flags.get("status-socket", options.state_dir + "/agent.sock");
+  options.pod_network = TRY(pod_network_of(flags, surroundings));
+  options.pod_network.status_socket = options.status_socket;
+  options.pod_network.cluster_cidrs = options.model.cluster_cidrs;
   return options;
 }
 

@@ -14,6 +14,7 @@
 #include "agent/kube_proxy_config.h"
 #include "agent/kube_proxy_effect.h"
 #include "agent/listen.h"
+#include "agent/pod_network.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/dataplane/dataplane.h"
@@ -54,6 +55,8 @@ struct Options {
   std::optional<Listen> metrics;  // nullopt: off
   std::optional<Listen> healthz;
 
+  PodNetworkOptions pod_network;  // conf_dir empty: pods are wired by somebody else
+
   base::log::Level log_level = base::log::Level::Info;
   base::log::Format log_format = base::log::Format::Text;
 };
@@ -65,6 +68,7 @@ struct Surroundings {
   NodeFamilies families = NodeFamilies::Both;
   std::function<std::string()> default_cgroup;
   std::function<Result<std::string>(const std::string& path)> read_file;  // the Error names the path
+  std::string cni_binary = "fairlead-cni";
 };
 
 // Stop here: print `text` (stdout when exit_code is 0, else stderr) and exit.

@@ -125,12 +125,20 @@ HttpRoutes Servers::health_routes() {
            }}};
 }
 
+// What the CNI binary's STATUS asks: 200, or 503 and why.
+HttpResponse Servers::pod_network() const {
+  const std::string refusal =
+      parts_.pod_network_refusal ? parts_.pod_network_refusal() : "this agent does not wire pods (--cni-conf-dir)";
+  return {.code = refusal.empty() ? 200 : 503, .body = refusal};
+}
+
 HttpRoutes Servers::status_routes() {
   return {{"/v1/status",
            [this](const HttpRequest&) {
              return json(status_json(parts_.identity, parts_.controller, parts_.source_status(),
                                      parts_.service_health.ports(), parts_.clock));
            }},
+          {"/v1/pod-network", [this](const HttpRequest&) { return pod_network(); }},
           {"/v1/services", [this](const HttpRequest& request) {
              const auto ns = request.query.find("namespace");
              ServicesJson pieces(parts_.controller, ns == request.query.end() ? "" : ns->second, parts_.clock);

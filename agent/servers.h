@@ -35,7 +35,9 @@ class Servers {
     const kube::HttpClient* api;  // nullptr: there is no API server
     std::function<SourceStatus()> source_status;
     std::function<std::string()> configz;  // JSON; may be empty
-    std::vector<std::string> arguments;    // of the command line
+    // Why no pod can be wired now; "" when one can. Empty: the pod network is not ours.
+    std::function<std::string()> pod_network_refusal{};
+    std::vector<std::string> arguments;  // of the command line
   };
   static Result<std::unique_ptr<Servers>> start(Parts parts, const Options& options);
 
@@ -57,6 +59,7 @@ class Servers {
   std::string statusz() const;
   HttpRoutes health_routes();
   HttpRoutes status_routes();
+  HttpResponse pod_network() const;
   void listen(Tcp& tcp);
 
   Parts parts_;

@@ -28,12 +28,14 @@ NodeFamilies node_families() {
 Surroundings surroundings() {
   const char* node_name = std::getenv("NODE_NAME");
   std::array<char, 256> host{};
+  std::error_code ignored;
   if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
   return {.node_name_variable = node_name == nullptr ? "" : node_name,
           .hostname = host.data(),
           .families = node_families(),
           .default_cgroup = default_cgroup,
-          .read_file = [](const std::string& path) { return base::read_file(path, kLargestConfiguration); }};
+          .read_file = [](const std::string& path) { return base::read_file(path, kLargestConfiguration); },
+          .cni_binary = std::filesystem::read_symlink("/proc/self/exe", ignored).replace_filename("fairlead-cni")};
 }
 
 }  // namespace fairlead::agent

@@ -67,7 +67,8 @@ Result<std::vector<Link>> dump_links(nl_sock* socket) {
                      .loopback = (::rtnl_link_get_flags(link) & IFF_LOOPBACK) != 0,
                      .ethernet = ::rtnl_link_get_arptype(link) == ARPHRD_ETHER,
                      .master = static_cast<std::uint32_t>(std::max(0, ::rtnl_link_get_master(link))),
-                     .master_kind = {}});
+                     .master_kind = {},
+                     .mtu = ::rtnl_link_get_mtu(link)});
   }
   for (Link& link : links) {
     if (link.master == 0) continue;

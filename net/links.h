@@ -22,6 +22,7 @@ struct Link {
   bool ethernet = false;     // frames have an Ethernet header
   std::uint32_t master = 0;  // 0: none
   std::string master_kind;   // "bridge", "bond", ...: what the link is enslaved to; empty without a master
+  std::uint32_t mtu = 0;
   bool operator==(const Link&) const = default;
 };
 

@@ -13,6 +13,18 @@ namespace {
 constexpr std::chrono::seconds kSweepLimit{30};
 constexpr std::size_t kAtOnce = 100;  // records on one command line
 
+Result<base::Value> parse_list(const std::string& json) {
+  base::Value answer = TRY(base::parse_json(json));
+  if (answer.as_array() == nullptr) return Error(base::cat("answered ", answer.type_name(), ", not a list"));
+  return answer;
+}
+
+Result<std::string> record_of(const base::Value& item) {
+  const std::string* record = item["record"].as_string();
+  if (record == nullptr) return Error("answered with an item without a \"record\"");
+  return *record;
+}
+
 }  // namespace
 
 std::vector<std::string> DeadTwice::see(const std::vector<std::string>& dead) {
@@ -24,16 +36,26 @@ std::vector<std::string> DeadTwice::see(const std::vector<std::string>& dead) {
 }
 
 Result<std::vector<std::string>> parse_sweep(const std::string& json) {
-  const base::Value answer = TRY(base::parse_json(json));
-  const base::Value::Array* dead = answer["dead"].as_array();
-  if (dead == nullptr) return Error(base::cat("\"dead\" is ", answer["dead"].type_name(), ", not a list"));
+  const base::Value answer = TRY(parse_list(json));
   std::vector<std::string> names;
-  for (const base::Value& each : *dead) {
-    const std::string* name = each.as_string();
-    if (name == nullptr) return Error(base::cat("\"dead\" holds ", each.type_name(), ", not strings"));
-    names.push_back(*name);
-  }
+  for (const base::Value& each : *answer.as_array()) names.push_back(TRY(record_of(each)));
   return names;
+}
+
+Result<Released> parse_release(const std::string& json) {
+  const base::Value answer = TRY(parse_list(json));
+  Released out;
+  for (const base::Value& each : *answer.as_array()) {
+    std::string record = TRY(record_of(each));
+    const bool* released = each["released"].as_bool();
+    const std::string* error = each["error"].as_string();
+    if (released != nullptr && *released) {
+      out.records.push_back(std::move(record));
+    } else {
+      out.errors.push_back(base::cat(record, ": ", error == nullptr ? "not released" : *error));
+    }
+  }
+  return out;
 }
 
 Result<std::unique_ptr<CniSweeper>> CniSweeper::start(Setup setup) {
@@ -62,8 +84,8 @@ Status CniSweeper::sweep() {
     std::vector<std::string> argv = {setup_.binary, "release"};
     argv.insert(argv.end(), dead.begin() + static_cast<std::ptrdiff_t>(at),
                 dead.begin() + static_cast<std::ptrdiff_t>(end));
-    (void)TRY(base::run_checked(argv, {}, kSweepLimit));
-    setup_.released({argv.begin() + 2, argv.end()});
+    const base::ProcessOutput output = TRY(base::run_process(argv, {}, kSweepLimit));  // exit 1: some stay
+    setup_.released(TRY_CONTEXT(parse_release(output.out), base::cat(setup_.binary, " release: ", output.err)));
   }
   return {};
 }

@@ -26,8 +26,16 @@ class DeadTwice {
   std::set<std::string> seen_;
 };
 
-// {"dead": ["<record>", ...]} of `fairlead-cni sweep`.
+// The records that `fairlead-cni sweep` calls dead: [{"record": "<path>", ...}, ...].
 Result<std::vector<std::string>> parse_sweep(const std::string& json);
+
+// Of `fairlead-cni release`: [{"record", "released", "error"?}, ...].
+struct Released {
+  std::vector<std::string> records;
+  std::vector<std::string> errors;  // "<record>: <why not>"
+  bool operator==(const Released&) const = default;
+};
+Result<Released> parse_release(const std::string& json);
 
 class CniSweeper {
  public:
@@ -35,7 +43,7 @@ class CniSweeper {
     std::string binary;  // fairlead-cni
     base::Duration period;
     // On the sweeper's thread.
-    std::function<void(const std::vector<std::string>& released)> released;
+    std::function<void(const Released&)> released;
     std::function<void(const Error&)> failed;
   };
   static Result<std::unique_ptr<CniSweeper>> start(Setup setup);

@@ -25,12 +25,18 @@ TEST(DeadTwice, NamesWhatWasDeadAtTheLastLookToo) {
 }
 
 TEST(ParseSweep, ReadsTheNamesAndRefusesEverythingElse) {
-  const auto names = parse_sweep(R"({"dead": ["net/one", "net/two"]})");
+  const auto names = parse_sweep(R"([{"record": "/r/net/one", "reason": "gone"}, {"record": "/r/net/two"}])");
   ASSERT_TRUE(names);
-  EXPECT_EQ(*names, (Names{"net/one", "net/two"}));
-  EXPECT_FALSE(parse_sweep(""));
-  EXPECT_FALSE(parse_sweep("{}"));
-  EXPECT_FALSE(parse_sweep(R"({"dead": [1]})"));
+  EXPECT_EQ(*names, (Names{"/r/net/one", "/r/net/two"}));
+  EXPECT_EQ(*parse_sweep("[]"), Names());
+  for (const char* wrong : {"", "{}", "[1]", R"([{"record": 1}])"}) EXPECT_FALSE(parse_sweep(wrong)) << wrong;
+}
+
+TEST(ParseRelease, TellsWhatWentFromWhatStays) {
+  const auto answer = parse_release(R"([{"record": "one", "released": true},
+                                        {"record": "two", "released": false, "error": "is alive"}])");
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(*answer, (Released{.records = {"one"}, .errors = {"two: is alive"}}));
 }
 
 // Stands in for the binary: what it calls dead is what the file `dead` says; what it releases it takes out of there.
@@ -38,12 +44,12 @@ class ASweeper : public ::testing::Test {
  protected:
   ASweeper() {
     std::filesystem::create_directories(dir_);
-    const std::string script = base::cat("#!/bin/sh\ncd ", dir_,
-                                         "\n"
-                                         "case $1 in\n"
-                                         "sweep) cat dead ;;\n"
-                                         "release) shift; echo \"$@\" >> released; echo '{\"dead\": []}' > dead ;;\n"
-                                         "esac\n");
+    const std::string script = base::cat("#!/bin/sh\ncd ", dir_, R"(
+case $1 in
+sweep) cat dead ;;
+release) echo '[{"record": "'$2'", "released": true}]'; echo '[]' > dead ;;
+esac
+)");
     EXPECT_TRUE(base::write_file_atomically(binary_, script, 0755));
   }
   ~ASweeper() override { std::filesystem::remove_all(dir_); }
@@ -53,16 +59,16 @@ class ASweeper : public ::testing::Test {
 };
 
 TEST_F(ASweeper, HasReleasedWhatItSawDeadTwice) {
-  ASSERT_TRUE(base::write_file_atomically(dir_ + "/dead", R"({"dead": ["net/gone"]})"));
+  ASSERT_TRUE(base::write_file_atomically(dir_ + "/dead", R"([{"record": "net/gone"}])"));
   std::mutex mutex;
   std::condition_variable changed;
   Names released;
   auto sweeper = CniSweeper::start({.binary = binary_,
                                     .period = std::chrono::milliseconds(10),
                                     .released =
-                                        [&](const Names& names) {
+                                        [&](const Released& answer) {
                                           const std::lock_guard lock(mutex);
-                                          released = names;
+                                          released = answer.records;
                                           changed.notify_all();
                                         },
                                     .failed = [](const Error& error) { ADD_FAILURE() << error.message(); }});
@@ -78,7 +84,7 @@ TEST_F(ASweeper, SaysWhatItCouldNotDoAndGoesOn) {
   std::condition_variable changed;
   auto sweeper = CniSweeper::start({.binary = dir_ + "/not-there",
                                     .period = std::chrono::milliseconds(10),
-                                    .released = [](const Names&) { ADD_FAILURE(); },
+                                    .released = [](const Released&) { ADD_FAILURE(); },
                                     .failed =
                                         [&](const Error&) {
                                           ++failures;

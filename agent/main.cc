@@ -197,18 +197,19 @@ void refresh_pod_network(PodNetwork& network, const Controller& controller) {
   }
 }
 
+void log_released(const Released& released) {
+  if (!released.records.empty()) {
+    log::info("released what pods without a sandbox left", {{"records", base::join(released.records, ",")}});
+  }
+  for (const std::string& error : released.errors) log::warn("cannot release what a pod left", {{"err", error}});
+}
+
 Result<std::unique_ptr<CniSweeper>> start_sweeper(const PodNetworkOptions& options) {
+  const auto failed = [](const Error& error) {
+    log::warn("cannot look for what pods left", {{"err", error.message()}});
+  };
   return CniSweeper::start(
-      {.binary = options.binary,
-       .period = options.gc_period,
-       .released =
-           [](const std::vector<std::string>& records) {
-             log::info("released what pods without a sandbox left", {{"attachments", base::join(records, ",")}});
-           },
-       .failed =
-           [](const Error& error) {
-             log::warn("cannot look for what pods left", {{"err", error.message()}});
-           }});
+      {.binary = options.binary, .period = options.gc_period, .released = log_released, .failed = failed});
 }
 
 // Runs until a signal, until the dataplane cannot be opened, or until the configuration file says something else.

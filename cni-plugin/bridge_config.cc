@@ -69,7 +69,8 @@ Result<BridgeConfig> parse_bridge_config(const Call& call) {
   if (out.hairpin && out.promiscuous)
     return config.error("promiscMode", "cannot be set together with hairpinMode: each does the other's work");
   if (out.disable_container_interface && has_ipam(call))
-    return config.error("disableContainerInterface", "cannot be set together with ipam: a link that is down has no use for addresses");
+    return config.error("disableContainerInterface",
+                        "cannot be set together with ipam: a link that is down has no use for addresses");
   return out;
 }
 

@@ -21,7 +21,7 @@ struct BridgeConfig {
   std::uint32_t mtu = 0;
   bool hairpin = false;
   bool promiscuous = false;
-  std::uint16_t vlan = 0;  // untagged; 0: none
+  std::uint16_t vlan = 0;               // untagged; 0: none
   std::vector<net::VlanRange> trunk{};  // tagged, in order, without overlap
   bool preserve_default_vlan = true;
   bool mac_spoof_check = false;

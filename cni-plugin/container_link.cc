@@ -43,13 +43,10 @@ net::RouteInfo route_of(const Route& route, std::uint32_t index, const NetResult
 
 void add_subnet_by_gateway(const IpConfig& ip, ContainerLink& link) {
   const Ip& own = ip.address.address;
-  link.routes.push_back({.destination = net::Prefix::host(*ip.gateway),
-                         .link = link.index,
-                         .source = own,
-                         .scope = RT_SCOPE_LINK});
-  if (ip.address.subnet() == net::Prefix::host(*ip.gateway)) return;
   link.routes.push_back(
-      {.destination = ip.address.subnet(), .gateway = ip.gateway, .link = link.index, .source = own});
+      {.destination = net::Prefix::host(*ip.gateway), .link = link.index, .source = own, .scope = RT_SCOPE_LINK});
+  if (ip.address.subnet() == net::Prefix::host(*ip.gateway)) return;
+  link.routes.push_back({.destination = ip.address.subnet(), .gateway = ip.gateway, .link = link.index, .source = own});
 }
 
 Status enable_ipv6(const Inside& inside, const std::string& name) {
@@ -70,7 +67,8 @@ Result<ContainerLink> container_link(std::uint32_t index, const NetResult& resul
     if (!detection.on && !ip.address.address.is_v4()) address.flags |= IFA_F_NODAD;
     if (subnet == Subnet::ViaGateway) {
       if (!ip.gateway)
-        return failure(code::kInvalidConfig, "ipam: ", ip.address.to_string(), " comes without a gateway, and a point-to-point link needs one");
+        return failure(code::kInvalidConfig, "ipam: ", ip.address.to_string(),
+                       " comes without a gateway, and a point-to-point link needs one");
       address.flags |= IFA_F_NOPREFIXROUTE;
       add_subnet_by_gateway(ip, link);
     }
@@ -124,16 +122,25 @@ Result<net::Netns> open_netns(const std::string& path) {
 
 Result<Inside> enter(net::Netns netns, const std::string& name, const IpSettings& settings) {
   std::optional<net::Rtnl> rtnl;
-  TRY(netns.run([&]() -> Status {
+  Status entered = netns.run([&]() -> Status {
     rtnl.emplace(TRY(net::Rtnl::open()));
     // As the reference plugins: without IPv6 there are none to write.
     (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/accept_dad"), settings.accept_dad ? "1" : "0").has_value();
-    if (settings.ndisc_notify)
-      (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/ndisc_notify"), "1").has_value();
+    if (settings.ndisc_notify) (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/ndisc_notify"), "1").has_value();
     return {};
-  }));
+  });
+  TRY(std::move(entered));
   net::LinkInfo link = TRY(rtnl->link(name));
   return Inside{std::move(netns), *std::move(rtnl), std::move(link)};
+}
+
+Interface told(const Inside& inside, const std::string& sandbox) {
+  Interface interface;
+  interface.name = inside.link.name;
+  interface.mac = net::to_string(inside.link.mac);
+  interface.sandbox = sandbox;
+  interface.mtu = inside.link.mtu;
+  return interface;
 }
 
 Status configure(Inside& inside, const ContainerLink& link) {

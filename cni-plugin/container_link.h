@@ -56,6 +56,9 @@ struct IpSettings {
 Result<net::Netns> open_netns(const std::string& path);  // an Error says that it is CNI_NETNS
 Result<Inside> enter(net::Netns netns, const std::string& name, const IpSettings& settings);
 
+// As it stands in a result.
+Interface told(const Inside& inside, const std::string& sandbox);
+
 // One write. IPv6 is switched on where a runtime switched it off for this link, since there is an address for it.
 Status configure(Inside& inside, const ContainerLink& link);
 

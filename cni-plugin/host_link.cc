@@ -1,5 +1,6 @@
 #include "cni-plugin/host_link.h"
 
+#include <linux/netlink.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -39,16 +40,6 @@ Result<HostName> host_name(net::Rtnl& host, const Attachment& attachment) {
   return Error(cat(kNames, " names for the host's end are all taken, the first is ", host_link_name(attachment)));
 }
 
-Result<std::optional<net::LinkInfo>> find_inside(const net::Netns& netns, const std::string& name) {
-  std::optional<net::LinkInfo> link;
-  TRY(netns.run([&]() -> Status {
-    net::Rtnl inside = TRY(net::Rtnl::open());
-    link = TRY(inside.find_link(name));
-    return {};
-  }));
-  return link;
-}
-
 Error already_there(const std::string& ifname) {
   return failure(code::kAlreadyAttached, "CNI_IFNAME: the container has an interface ", ifname, " already");
 }
@@ -67,6 +58,16 @@ Error already_there(const std::string& ifname) {
   ::_exit(0);
 }
 
+// In the container's namespace, of which the thread is: a macvlan that was not renamed yet has a name of ours.
+Status remove_by_name(const Attachment& attachment) {
+  net::Rtnl inside = TRY(net::Rtnl::open());
+  for (const std::string& name : {attachment.ifname, host_link_name(attachment)}) {
+    const auto link = TRY(inside.find_link(name));
+    if (link) TRY(remove_link(link->index));
+  }
+  return {};
+}
+
 Status remove_now(std::uint32_t index) {
   net::Rtnl rtnl = TRY(net::Rtnl::open());
   Status removed = rtnl.order({net::delete_link_message(index)});
@@ -81,7 +82,8 @@ Result<std::string> create_veth(net::Rtnl& host, const Attachment& attachment, c
   const HostName found = TRY(host_name(host, attachment));
   if (found.ours) {
     // Left by a container of the same id whose namespace lives on, or is this one.
-    if (TRY(find_inside(netns, attachment.ifname))) return already_there(attachment.ifname);
+    net::Rtnl inside = TRY(net::Rtnl::open(netns));
+    if (TRY(inside.find_link(attachment.ifname))) return already_there(attachment.ifname);
     TRY(remove_link(found.ours->index));
   }
   const net::VethPair pair{.name = found.name,
@@ -102,7 +104,8 @@ Result<std::string> create_veth(net::Rtnl& host, const Attachment& attachment, c
   for (const Status& outcome : outcomes) {
     if (outcome) continue;
     // Without its mark nobody would find it again.
-    if (const auto made = TRY(host.find_link(found.name))) TRY(remove_link(made->index));
+    const auto made = TRY(host.find_link(found.name));
+    if (made) TRY(remove_link(made->index));
     return outcome.error().with_context(cat("set up ", found.name));
   }
   return found.name;
@@ -118,10 +121,12 @@ Result<net::LinkInfo> wait_until_up(net::Rtnl& rtnl, const std::string& name) {
   net::LinkEvents events = TRY(net::LinkEvents::open());
   link = TRY(rtnl.link(name));  // it may have come up before we listened
   const auto up = [&](const net::LinkEvent& event) { return event.index == link.index && event.operstate == kOperUp; };
-  if (link.operstate != kOperUp && !TRY(events.await(kComingUp, up))) {
+  const bool heard = link.operstate != kOperUp && TRY(events.await(kComingUp, up));
+  if (link.operstate != kOperUp && !heard) {
     link = TRY(rtnl.link(name));
     if (link.operstate != kOperUp)
-      return Error(cat(name, " did not come up: its operational state is ", unsigned{link.operstate}, ", not ", unsigned{kOperUp}));
+      return Error(cat(name, " did not come up: its operational state is ", unsigned{link.operstate}, ", not ",
+                       unsigned{kOperUp}));
   }
   link.operstate = kOperUp;
   return link;
@@ -133,8 +138,8 @@ Status remove_link(std::uint32_t index) {
   const std::string request = net::delete_link_message(index).finished();
   const pid_t child = ::fork();
   if (child == 0) order_and_exit(socket.fd(), request);
-  // The child is not waited for: we exit before it, and init takes it over. One that outlives its 30 ms in a process that
-  // goes on is a zombie until that one exits.
+  // The child is not waited for: we exit before it, and init takes it over. One that outlives its 30 ms in a process
+  // that goes on is a zombie until that one exits.
   const auto gone = [&](const net::LinkEvent& event) { return event.deleted && event.index == index; };
   if (child > 0 && TRY(events.await(kRemoval, gone))) return {};
   return remove_now(index);
@@ -142,21 +147,16 @@ Status remove_link(std::uint32_t index) {
 
 Status remove_interface(const Call& call) {
   net::Rtnl host = TRY(net::Rtnl::open());
-  if (const auto link = TRY(find_host_link(host, call.attachment))) {
-    TRY_CONTEXT(remove_link(link->index), cat("delete ", link->name));
+  const auto ours = TRY(find_host_link(host, call.attachment));
+  if (ours) {
+    TRY_CONTEXT(remove_link(ours->index), cat("delete ", ours->name));
     return {};
   }
   if (call.netns.empty()) return {};
   const auto netns = net::Netns::open(call.netns);
   if (!netns || *netns == TRY(net::Netns::current())) return {};  // gone; or the host's own links
-  TRY_CONTEXT(netns->run([&]() -> Status {
-    net::Rtnl inside = TRY(net::Rtnl::open());
-    for (const std::string& name : {call.attachment.ifname, host_link_name(call.attachment)}) {
-      if (const auto link = TRY(inside.find_link(name))) TRY(remove_link(link->index));
-    }
-    return {};
-  }),
-              cat("delete ", call.attachment.ifname));
+  Status removed = netns->run([&]() -> Status { return remove_by_name(call.attachment); });
+  TRY_CONTEXT(std::move(removed), cat("delete ", call.attachment.ifname));
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "cni-plugin/call.h"
 #include "cni-plugin/fields.h"
+#include "cni-plugin/plugin.h"
 #include "net/rtnl.h"
 
 namespace fairlead::cni {
@@ -22,5 +23,9 @@ Result<bool> read_masquerade(const Fields& config);
 
 // The configuration's `dns` hides the IPAM plugin's as soon as it has any member.
 Status override_dns(const Fields& config, NetResult& result);
+
+// What the IPAM plugin gives, its addresses being those of `interface` (an index of the result to be). An Error when it
+// gives no address.
+Result<NetResult> addresses_of(const Call& call, const World& world, std::uint32_t interface);
 
 }  // namespace fairlead::cni

@@ -12,13 +12,9 @@ using base::cat;
 // As enter(), but nothing is written.
 Result<Inside> look_into(const std::string& path, const std::string& name) {
   net::Netns netns = TRY(open_netns(path));
-  std::optional<net::Rtnl> rtnl;
-  TRY(netns.run([&]() -> Status {
-    rtnl.emplace(TRY(net::Rtnl::open()));
-    return {};
-  }));
-  net::LinkInfo link = TRY(rtnl->link(name));
-  return Inside{std::move(netns), *std::move(rtnl), std::move(link)};
+  net::Rtnl rtnl = TRY(net::Rtnl::open(netns));
+  net::LinkInfo link = TRY(rtnl.link(name));
+  return Inside{std::move(netns), std::move(rtnl), std::move(link)};
 }
 
 }  // namespace
@@ -48,7 +44,8 @@ Status check_addresses(const Call& call, Inside& inside) {
   const auto& interfaces = call.previous->interfaces;
   for (const IpConfig& ip : call.previous->ips) {
     // Those of other interfaces are for who made them.
-    if (ip.interface && *ip.interface < interfaces.size() && interfaces[*ip.interface].name != inside.link.name) continue;
+    if (ip.interface && *ip.interface < interfaces.size() && interfaces[*ip.interface].name != inside.link.name)
+      continue;
     const bool there = std::any_of(addresses.begin(), addresses.end(), [&](const net::AddressInfo& one) {
       return one.address.address == ip.address.address;
     });
@@ -81,6 +78,28 @@ Result<Inside> check_inside(const Call& call, std::string_view kind) {
   TRY(check_addresses(call, inside));
   TRY(check_routes(call, inside));
   return inside;
+}
+
+Result<net::LinkInfo> check_host_end(const Call& call, net::Rtnl& host, const Inside& inside) {
+  auto link = TRY(host.find_link(inside.link.peer));
+  if (!link || link->kind != "veth" || link->peer != inside.link.index)
+    return Error(cat("the other end of ", inside.link.name, " is not in this namespace"));
+  if (const Interface* told = host_interface(*call.previous, link->name)) TRY(check_link(*link, *told, "veth"));
+  return *std::move(link);
+}
+
+Status check_host_routes(const Call& call, net::Rtnl& host, const net::LinkInfo& link) {
+  for (const auto family : {net::Family::V4, net::Family::V6}) {
+    const auto routes = TRY(host.list_routes(family, link.index));
+    for (const IpConfig& ip : call.previous->ips) {
+      const net::Prefix own = net::Prefix::host(ip.address.address);
+      if (own.family() != family) continue;
+      const bool there =
+          std::any_of(routes.begin(), routes.end(), [&](const auto& one) { return one.destination == own; });
+      if (!there) return Error(cat("the host has lost its route to ", own.to_string(), " by ", link.name));
+    }
+  }
+  return {};
 }
 
 }  // namespace fairlead::cni

@@ -22,5 +22,9 @@ Status check_routes(const Call& call, Inside& inside);
 
 // The container's link, checked as above all at once.
 Result<Inside> check_inside(const Call& call, std::string_view kind);
+// The other end of the container's veth, in `host`.
+Result<net::LinkInfo> check_host_end(const Call& call, net::Rtnl& host, const Inside& inside);
+// The host has a route to each of prevResult's addresses by `link`.
+Status check_host_routes(const Call& call, net::Rtnl& host, const net::LinkInfo& link);
 
 }  // namespace fairlead::cni

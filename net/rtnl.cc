@@ -362,6 +362,16 @@ Result<Rtnl> Rtnl::open() {
   return Rtnl(std::move(socket));
 }
 
+Result<Rtnl> Rtnl::open(const Netns& netns) {
+  std::optional<Rtnl> inside;
+  Status opened = netns.run([&]() -> Status {
+    inside = TRY(open());
+    return {};
+  });
+  TRY(std::move(opened));
+  return *std::move(inside);
+}
+
 namespace {
 
 Result<std::optional<LinkInfo>> find(NetlinkSocket& socket, NetlinkMessage question) {

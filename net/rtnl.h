@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "net/ip.h"
 #include "net/netlink_message.h"
+#include "net/netns.h"
 
 namespace fairlead::net {
 
@@ -133,6 +134,7 @@ class Rtnl {
  public:
   // In the calling thread's network namespace, and stays there.
   static Result<Rtnl> open();
+  static Result<Rtnl> open(const Netns& netns);  // in that one
 
   Result<std::optional<LinkInfo>> find_link(const std::string& name);
   Result<std::optional<LinkInfo>> find_link(std::uint32_t index);

@@ -18,7 +18,8 @@ namespace {
 
 using Parts = std::vector<const Plugin*>;
 
-Result<const Plugin*> interface_part(const Fields& config) {
+Result<const Plugin*> interface_part(const Call& call) {
+  const Fields config = TRY(Fields::of(call.config));
   const auto mode = TRY(config.text("mode"));
   if (!mode || mode->empty()) return config.has("bridge") ? &kBridge : &kRouted;
   if (*mode == "bridge") return &kBridge;
@@ -27,26 +28,26 @@ Result<const Plugin*> interface_part(const Fields& config) {
 }
 
 // In the order they work in; they are undone from the back. Each behind the first works on the result so far.
-Result<Parts> parts_of(const Call& call) {
-  const Fields config = TRY(Fields::of(call.config));
-  return Parts{TRY(interface_part(config))};
-}
+Parts parts_of(const Call&, const Plugin* interface) { return {interface}; }
 
 Result<NetResult> add(const Call& call, const World& world) {
+  const Plugin* interface = TRY(interface_part(call));
   Call next = call;
-  for (const Plugin* part : TRY(parts_of(call))) next.previous = TRY_CONTEXT(part->add(next, world), part->name);
+  for (const Plugin* part : parts_of(call, interface)) next.previous = TRY_CONTEXT(part->add(next, world), part->name);
   return *std::move(next.previous);
 }
 
 Status del(const Call& call, const World& world) {
-  Parts parts = TRY(parts_of(call));
+  // Whatever `mode` says: they take away the same.
+  Parts parts = parts_of(call, &kRouted);
   std::reverse(parts.begin(), parts.end());
   for (const Plugin* part : parts) TRY_CONTEXT(part->del(call, world), part->name);
   return {};
 }
 
 Status check(const Call& call, const World& world) {
-  for (const Plugin* part : TRY(parts_of(call))) {
+  const Plugin* interface = TRY(interface_part(call));
+  for (const Plugin* part : parts_of(call, interface)) {
     if (part->check != nullptr) TRY_CONTEXT(part->check(call, world), part->name);
   }
   return {};

@@ -6,6 +6,8 @@ const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
       &kLoopback,
       &kStatic,
+      &kPortmap,
+      &kFirewall,
   };
   return kAll;
 }

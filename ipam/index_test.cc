@@ -16,7 +16,7 @@ net::Ip ip(std::string_view text) { return *net::Ip::parse(text); }
 
 class IndexTest : public ::testing::Test {
  protected:
-  TemporaryDirectory temporary_;
+  TemporaryDirectory temporary_{"/dev/shm"};  // as /run, a tmpfs
   std::string path_ = temporary_.path() + "/index";
 };
 

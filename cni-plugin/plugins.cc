@@ -5,6 +5,7 @@ namespace fairlead::cni {
 const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
       &kLoopback,
+      &kHostLocal,
       &kStatic,
   };
   return kAll;

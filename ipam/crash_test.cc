@@ -1,6 +1,12 @@
 // kill -9 at every system call, and how many of them a call makes.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <ctime>
 
 #include "base/strings.h"
@@ -10,10 +16,25 @@
 namespace fairlead::ipam {
 namespace {
 
+// From now on this process lives on a file system that makes no file without a name (open(2), O_TMPFILE).
+bool refuse_unnamed_files() {
+  constexpr unsigned kUnnamed = O_TMPFILE & ~O_DIRECTORY;
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kUnnamed, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{std::size(program), program};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
 class CrashTest : public PlaceTest {
  protected:
   // Kills `work` at its first, second, ... stop, each time from the state that `prepare` makes, and looks at what is
-  // left. Tells how often.
+  // left. Tells of the one that lived to its end.
   void kill_everywhere(const std::function<void()>& prepare, const std::function<int()>& work) {
     for (unsigned at = 1;; ++at) {
       std::filesystem::remove_all(place_.data_dir);
@@ -23,6 +44,7 @@ class CrashTest : public PlaceTest {
       if (!traced.killed) {
         ASSERT_EQ(traced.exit_code, 0);
         ASSERT_GT(at, 30U) << "it was not killed often enough to mean anything";
+        whole_ = traced;
         return;
       }
       ASSERT_NO_FATAL_FAILURE(expect_nothing_lost(at));
@@ -53,11 +75,19 @@ class CrashTest : public PlaceTest {
 
   const std::vector<RangeSet> sets_ = sets_of({"10.1.0.0/29", "fd00::/125"});  // five of one, six of the other
   bool live_ = true;
+  Traced whole_;
   std::string litter_;  // an empty file that was there before
 };
 
 TEST_F(CrashTest, AnAddIsKilledAnywhere) {
   kill_everywhere([&] { add(place_, "live", sets_); }, [&] { return add(place_, "new", sets_)[0] == '1' ? 0 : 1; });
+  EXPECT_EQ(whole_.calls[SYS_linkat], 2U);
+}
+
+TEST_F(CrashTest, AnAddWhereNoFileIsWithoutANameIsKilledAnywhere) {
+  kill_everywhere([&] { add(place_, "live", sets_); },
+                  [&] { return refuse_unnamed_files() && add(place_, "new", sets_)[0] == '1' ? 0 : 1; });
+  EXPECT_EQ(whole_.calls[SYS_renameat2], 2U);
 }
 
 TEST_F(CrashTest, TheFirstAddOfABootIsKilledAnywhere) {

@@ -94,21 +94,16 @@ Result<net::LinkInfo> make_ifb(net::Rtnl& host, const Attachment& attachment, co
   const std::string name = ifb_name(attachment);
   auto found = TRY(host.find_link(name));
   if (!found) {
-    net::NewLink ifb;
-    ifb.name = name;
-    ifb.kind = kIfb;
-    TRY_CONTEXT(host.order({net::create_link(ifb)}), cat("create ", name));
+    TRY_CONTEXT(host.order(net::create_link({.name = name, .kind = std::string(kIfb)})), cat("create ", name));
     found = TRY(host.link(name));
   }
   if (found->kind != kIfb) return Error(cat(name, " is in the way: a link of kind \"", found->kind, "\""));
-  // The kernel takes no alias when it creates a link (linux v6.1 net/core/rtnetlink.c rtnl_create_link).
-  net::LinkChange change;
-  change.index = found->index;
-  change.up = true;
-  change.alias = link_alias(attachment);
-  change.mtu = like.mtu;
-  change.tx_queue_len = like.tx_queue_len;
-  TRY_CONTEXT(host.order({net::change_link(change)}), cat("set up ", name));
+  TRY_CONTEXT(host.order({net::change_link({.index = found->index,
+                                            .up = true,
+                                            .alias = link_alias(attachment),
+                                            .mtu = like.mtu,
+                                            .tx_queue_len = like.tx_queue_len})}),
+              cat("set up ", name));
   return *found;
 }
 

@@ -187,14 +187,12 @@ Attributes chosen(const Attributes& from, const Attributes& which) {
 }
 
 net::NetlinkMessage change(std::uint32_t link, const Attributes& to) {
-  net::LinkChange change;
-  change.index = link;
-  change.mac = to.mac;
-  change.mtu = to.mtu;
-  change.tx_queue_len = to.tx_queue_len;
-  change.promiscuous = to.promiscuous;
-  change.all_multicast = to.all_multicast;
-  return net::change_link(change);
+  return net::change_link({.index = link,
+                           .mac = to.mac,
+                           .mtu = to.mtu,
+                           .tx_queue_len = to.tx_queue_len,
+                           .promiscuous = to.promiscuous,
+                           .all_multicast = to.all_multicast});
 }
 
 std::string backup_path(const Call& call, const Tuning& tuning) {

@@ -3,6 +3,9 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -180,6 +183,45 @@ void learn(const std::vector<Place>& places, Masks& masks) {
   }
 }
 
+std::string nft_text(std::string_view body, std::uint16_t type) {
+  const std::string_view text = net::netlink_attribute(body.substr(sizeof(nfgenmsg)), type);
+  return std::string(text.substr(0, text.find('\0')));
+}
+
+struct NftObject {
+  std::string body;
+  std::string table;  // "inet t"
+};
+
+net::NetlinkMessage nft_question(int message, std::uint8_t family) {
+  net::NetlinkMessage question(static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message), NLM_F_DUMP);
+  question.header(nfgenmsg{.nfgen_family = family, .version = NFNETLINK_V0, .res_id = 0});
+  return question;
+}
+
+Result<std::vector<NftObject>> nft_dump(net::NetlinkSocket& socket, int message, std::uint16_t table) {
+  std::vector<NftObject> out;
+  for (std::string& body : TRY(socket.ask(nft_question(message, NFPROTO_UNSPEC)))) {
+    const int family = net::netlink_value<nfgenmsg>(body).nfgen_family;
+    std::string name = cat(family, " ", nft_text(body, table));
+    out.push_back({std::move(body), std::move(name)});
+  }
+  return out;
+}
+
+Result<unsigned> count_elements(net::NetlinkSocket& socket, const std::string& set) {
+  net::NetlinkMessage question = nft_question(NFT_MSG_GETSETELEM, net::netlink_value<nfgenmsg>(set).nfgen_family);
+  question.text(NFTA_SET_ELEM_LIST_TABLE, nft_text(set, NFTA_SET_TABLE))
+      .text(NFTA_SET_ELEM_LIST_SET, nft_text(set, NFTA_SET_NAME));
+  unsigned count = 0;
+  for (const std::string& body : TRY(socket.ask(question))) {
+    const std::string_view attributes = std::string_view(body).substr(sizeof(nfgenmsg));
+    net::for_each_netlink_attribute(net::netlink_attribute(attributes, NFTA_SET_ELEM_LIST_ELEMENTS),
+                                    [&](std::uint16_t, std::string_view) { ++count; });
+  }
+  return count;
+}
+
 }  // namespace
 
 void Masks::add(const std::string& text, const std::string& mask) {
@@ -219,6 +261,22 @@ Result<Lines> nft_ruleset(const CniHost& host) {
   for (const std::string_view line : base::split(text, '\n')) {
     if (!line.empty()) out.emplace_back(line);
   }
+  return out;
+}
+
+Result<Lines> nft_sizes(const CniHost& host) {
+  std::map<std::string, unsigned> sizes;
+  Status counted = host.inside([&]() -> Status {
+    net::NetlinkSocket socket = TRY(net::NetlinkSocket::open(NETLINK_NETFILTER));
+    for (const auto& [body, table] : TRY(nft_dump(socket, NFT_MSG_GETRULE, NFTA_RULE_TABLE)))
+      ++sizes[cat("nft rules of ", table)];
+    for (const auto& [body, table] : TRY(nft_dump(socket, NFT_MSG_GETSET, NFTA_SET_TABLE)))
+      sizes[cat("nft elements of ", table, " ", nft_text(body, NFTA_SET_NAME))] = TRY(count_elements(socket, body));
+    return {};
+  });
+  TRY(std::move(counted));
+  Lines out;
+  for (const auto& [what, count] : sizes) out.push_back(cat(what, ": ", count));
   return out;
 }
 

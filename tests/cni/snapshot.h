@@ -39,6 +39,9 @@ Result<Lines> snapshot(const CniHost& host, const Scope& scope, Masks& masks);
 // `nft list ruleset` of the host, line by line, in order.
 Result<Lines> nft_ruleset(const CniHost& host);
 
+// How much stands in nftables: "nft rules of inet t: 3", "nft elements of inet t s: 1". Quick.
+Result<Lines> nft_sizes(const CniHost& host);
+
 // "- only in a", "+ only in b".
 Lines difference(const Lines& a, const Lines& b);
 std::string to_string(const Lines& lines);

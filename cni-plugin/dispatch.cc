@@ -1,8 +1,7 @@
 #include "cni-plugin/dispatch.h"
 
-#include <algorithm>
-
 #include "cni-plugin/delegate.h"
+#include "cni-plugin/lifecycle.h"
 #include "net/netns.h"
 
 namespace fairlead::cni {
@@ -51,27 +50,7 @@ Status check_not_own_netns(const Call& call) {
   return {};
 }
 
-Result<std::string> add(const Plugin& plugin, const Call& call, const World& world) {
-  TRY(check_not_own_netns(call));
-  const auto attempt = [&]() -> Result<std::string> {
-    const NetResult result = TRY(plugin.add(call, world));
-    return base::to_json(TRY(to_json(result, call.version)));
-  };
-  auto result = attempt();
-  if (!result) {
-    const Status undone = plugin.del(as_del(call), world);
-    (void)undone;
-  }
-  return result;
-}
-
-Status del(const Plugin& plugin, const Call& call, const World& world) {
-  TRY(check_not_own_netns(call));
-  return plugin.del(call, world);
-}
-
 Status check(const Plugin& plugin, const Call& call, const World& world) {
-  TRY(check_not_own_netns(call));
   if (!call.previous) return failure(code::kInvalidConfig, "prevResult: is missing, and CHECK needs it");
   return plugin.check == nullptr ? Status() : plugin.check(call, world);
 }
@@ -88,13 +67,26 @@ Status status(const Plugin& plugin, const Call& call, const World& world) {
   return {};
 }
 
-Result<std::string> perform(const Plugin& plugin, const Call& call, const World& world) {
+// All of it, whatever fails; the Error is of everything that did.
+Status collect_garbage(const Plugin& plugin, const Call& call, const World& world, std::string& notes) {
+  std::vector<Error> errors;
+  const auto note = [&errors](Status outcome) {
+    if (!outcome) errors.push_back(std::move(outcome).error());
+  };
+  note(release_all_but_valid(plugin, call, world, notes));
+  if (plugin.gc != nullptr) note(plugin.gc(call, world));
+  if (delegates(plugin, call)) note(ipam_gc(call, world));
+  return joined(errors);
+}
+
+Result<std::string> perform(const Plugin& plugin, const Call& call, const World& world, std::string& notes) {
+  if (call.verb == Verb::Add || call.verb == Verb::Del || call.verb == Verb::Check) TRY(check_not_own_netns(call));
   switch (call.verb) {
-    case Verb::Add: return add(plugin, call, world);
-    case Verb::Del: TRY(del(plugin, call, world)); break;
+    case Verb::Add: return add_attachment(plugin, call, world, notes);
+    case Verb::Del: TRY(delete_attachment(plugin, call, world, notes)); break;
     case Verb::Check: TRY(check(plugin, call, world)); break;
     case Verb::Status: TRY(status(plugin, call, world)); break;
-    case Verb::Gc: break;
+    case Verb::Gc: TRY(collect_garbage(plugin, call, world, notes)); break;
     case Verb::Version: break;
   }
   return std::string();
@@ -124,10 +116,13 @@ Answer dispatch(const Plugin& plugin, const Environment& environment,
   if (!text) return failed(plugin, std::move(text).error(), kNewest);
   const auto call = read_config(plugin, *std::move(named), *std::move(text));
   if (!call) return failed(plugin, call.error(), kNewest);
-  auto out = perform(plugin, *call, world);
+  std::string notes;
+  auto out = perform(plugin, *call, world, notes);
   const int default_code = call->verb == Verb::Status ? code::kNotAvailable : code::kInternal;
-  if (!out) return failed(plugin, std::move(out).error(), call->version, default_code);
-  return {0, out->empty() ? std::string() : *std::move(out) + "\n", ""};
+  Answer answer = out ? Answer{0, out->empty() ? "" : cat(*out, "\n"), ""}
+                      : failed(plugin, std::move(out).error(), call->version, default_code);
+  answer.err = std::move(notes);
+  return answer;
 }
 
 }  // namespace fairlead::cni

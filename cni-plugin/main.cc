@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "cni-plugin/dispatch.h"
+#include "cni-plugin/sweep.h"
 
 extern char** environ;
 
@@ -67,12 +68,20 @@ Answer usage() {
   std::string names;
   for (const Plugin* plugin : plugins()) base::append(names, base::cat("  ", plugin->name, ": ", plugin->about, "\n"));
   return {2, "",
-          base::cat(kProgram, ": CNI plugins in one executable; it is the one whose name it is called by.\n", names)};
+          base::cat(kProgram, ": CNI plugins in one executable; it is the one whose name it is called by:\n", names,
+                    "Under its own name:\n"
+                    "  sweep: tells in JSON which attachments on record cannot be alive\n"
+                    "  release RECORD...: takes away what is left of those\n")};
 }
 
-int run(std::string_view name) {
+int run(std::string_view name, const std::vector<std::string>& arguments) {
   const Plugin* plugin = find_plugin(name);
-  if (plugin == nullptr) return give(usage());
+  if (plugin == nullptr) {
+    if (arguments == std::vector<std::string>{"sweep"}) return give(sweep(host()));
+    if (arguments.size() > 1 && arguments[0] == "release")
+      return give(release({arguments.begin() + 1, arguments.end()}, host()));
+    return give(usage());
+  }
   const Environment variables = environment();
   const auto command = variables.find("CNI_COMMAND");
   const bool acts = command != variables.end() && command->second != "VERSION";
@@ -86,5 +95,6 @@ int main(int argc, char** argv) {
   // A runtime or delegate that has gone is an EPIPE.
   std::signal(SIGPIPE, SIG_IGN);
   std::string_view name = argc > 0 ? argv[0] : "";
-  return fairlead::cni::run(name.substr(name.rfind('/') + 1));
+  const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+  return fairlead::cni::run(name.substr(name.rfind('/') + 1), arguments);
 }

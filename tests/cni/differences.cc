@@ -4,7 +4,9 @@ namespace fairlead::cnitest {
 
 const std::vector<Difference>& declared_differences() {
   static const std::vector<Difference> kAll = {
-      {.id = "lo-already-up", .reason = "x", .theirs = {"* nothing"}, .ours = {}},
+      {.id = "ip-version",
+       .reason = "versions before 1.0.0 require `version` in each of `ips`",
+       .ours = {"* ADD result.ips[?].version = ?"}},
   };
   return kAll;
 }

@@ -1,25 +1,41 @@
-#include "tests/cni/row.h"
+#include "tests/cni/rows.h"
+
+#include <iterator>
 
 namespace fairlead::cnitest {
-namespace {
-
-const std::vector<std::string> kVersions = {"0.3.0", "0.3.1", "0.4.0", "1.0.0"};
-
-std::vector<Row> basics() {
-  return {
-      {.name = "Loopback", .plugins = R"([{"type": "loopback"}])", .versions = kVersions},
-  };
-}
-
-}  // namespace
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> kAll = [] {
     std::vector<Row> all;
-    for (auto& part : {basics()}) all.insert(all.end(), part.begin(), part.end());
+    for (std::vector<Row> part : {protocol_rows(), address_rows(), interface_rows(), chained_rows()})
+      all.insert(all.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
     return all;
   }();
   return kAll;
+}
+
+Attachment container(const std::string& name) {
+  Attachment out;
+  out.container = name;
+  return out;
+}
+
+Attachment with_args(const std::string& cni_args) {
+  Attachment out;
+  out.args = cni_args;
+  return out;
+}
+
+Attachment with_capabilities(const std::string& json) {
+  Attachment out;
+  out.capabilities = *base::parse_json(json);
+  return out;
+}
+
+Attachment with_environment(const std::string& name, std::optional<std::string> value) {
+  Attachment out;
+  out.environment[name] = std::move(value);
+  return out;
 }
 
 }  // namespace fairlead::cnitest

@@ -6,6 +6,7 @@ const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
       &kBandwidth,
       &kLoopback,
+      &kHostLocal,
       &kStatic,
       &kTuning,
   };

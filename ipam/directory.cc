@@ -24,19 +24,6 @@ constexpr std::string_view kBootPrefix = "boot ";
 constexpr char kNewFile[] = ".fairlead-new";
 constexpr std::size_t kLargest = 4096;  // of a reservation; an id has 253 bytes at most, an interface 15
 
-Status make_directories(const std::string& path) {
-  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) {
-      // What exists may lie on a file system that refuses before it looks (EROFS).
-      const int saved = errno;
-      struct stat status {};
-      if (::stat(part.c_str(), &status) != 0) return Error::from_errno(part, saved);
-    }
-    if (slash == path.npos) return {};
-  }
-}
-
 // At most kLargest bytes and one more.
 Result<std::string> read_small(int fd) {
   std::string content(kLargest + 1, '\0');
@@ -115,6 +102,19 @@ Found read_found(int directory, const net::Ip& address, int* open_errno = nullpt
 }
 
 }  // namespace
+
+Status make_directories(const std::string& path) {
+  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    const std::string part = path.substr(0, slash);
+    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) {
+      // What exists may lie on a file system that refuses before it looks (EROFS).
+      const int saved = errno;
+      struct stat status {};
+      if (::stat(part.c_str(), &status) != 0) return Error::from_errno(part, saved);
+    }
+    if (slash == path.npos) return {};
+  }
+}
 
 Result<std::vector<net::Ip>> list_addresses(int directory_fd, const std::string& path) {
   base::Fd fd(::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));

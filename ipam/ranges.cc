@@ -59,7 +59,10 @@ std::string go_text(const net::Ip& ip) {
   return base::cat("::", hexadecimal(low >> 16), ":", hexadecimal(low & 0xffff));
 }
 
-bool Range::contains(const net::Ip& ip) const { return start <= ip && ip <= end; }
+bool Range::contains(const net::Ip& ip) const {
+  // ::/64 has every v4-mapped address among its numbers.
+  return ip.family() == subnet.family() && start <= ip && ip <= end;
+}
 
 std::string to_string(const Range& range) { return base::cat(go_text(range.start), "-", go_text(range.end)); }
 

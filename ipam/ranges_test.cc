@@ -68,6 +68,12 @@ TEST(Ranges, SetsHaveOneFamilyEachAndNothingOverlaps) {
             "accepted");
 }
 
+TEST(Ranges, NoIPv4AddressIsOfAnIPv6Range) {
+  const Range range = *complete({"r", "::/64", {}, {}, {}});
+  EXPECT_FALSE(range.contains(ip("10.1.0.1")));
+  EXPECT_TRUE(range.contains(ip("::2")));
+}
+
 TEST(Ranges, CountWhatCanBeHandedOut) {
   const auto usable_of = [](const RangeSpec& spec) { return usable({*complete(spec)}); };
   EXPECT_TRUE(usable_of({"r", "10.1.0.0/16", {}, {}, {}}) == 65533);

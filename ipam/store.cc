@@ -90,8 +90,7 @@ Status Store::rebuild() {
   }
   if (!judged) directory_.set_boot(place_.boot.id);
   const Mark now = TRY(directory_.mark());
-  ::mkdir(place_.run_dir.c_str(), 0755);
-  ::mkdir((place_.run_dir + "/host-local").c_str(), 0755);
+  (void)make_directories(place_.run_dir + "/host-local").has_value();  // without, the index is this call's alone
   index_ = TRY(Index::build(index_path(place_, now.device, now.inode), place_.boot.id, entries));
   rebuilt_ = true;
   return {};

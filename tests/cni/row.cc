@@ -1,6 +1,5 @@
 #include "tests/cni/row.h"
 
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <cctype>
@@ -41,6 +40,7 @@ class Teller {
       : row_(row),
         network_(std::move(network)),
         host_(host),
+        implementation_(implementation),
         runtime_(host, implementation),
         masks_(cat(row.plugins, row.prior)) {
     scope_ = {.containers = {"c1", "c2"},
@@ -94,8 +94,14 @@ class Teller {
     if (!error) return Error(cat(last.plugin, ": answers ", last.outcome.out, last.outcome.err));
     lines.push_back(cat("fails in ", last.plugin, " with code ", base::to_json((*error)["code"])));
     const std::string message = base::to_json(*error);
-    if (lower(message).find(lower(row_.mentions)) == message.npos) lines.push_back(cat("says ", message));
+    if (lower(message).find(lower(mention())) == message.npos) lines.push_back(cat("says ", message));
     return lines;
+  }
+
+  std::string mention() const {
+    const std::size_t bar = row_.mentions.find('|');
+    if (bar == row_.mentions.npos) return row_.mentions;
+    return implementation_ == Implementation::Theirs ? row_.mentions.substr(0, bar) : row_.mentions.substr(bar + 1);
   }
 
   Result<std::vector<Run>> run(const Step& step) {
@@ -119,6 +125,7 @@ class Teller {
   const Row& row_;
   Network network_;
   CniHost& host_;
+  Implementation implementation_;
   Runtime runtime_;
   Scope scope_;
   Masks masks_;
@@ -134,9 +141,19 @@ Step step_of(std::string verb, Attachment attachment) {
   return step;
 }
 
+// '*' stands for any text, everything else for itself.
+bool matches(std::string_view glob, std::string_view text) {
+  const std::size_t star = glob.find('*');
+  if (star == glob.npos) return glob == text;
+  if (text.substr(0, star) != glob.substr(0, star)) return false;
+  for (std::size_t at = star; at <= text.size(); ++at) {
+    if (matches(glob.substr(star + 1), text.substr(at))) return true;
+  }
+  return false;
+}
+
 bool any_glob(const std::vector<std::string>& globs, const std::string& line) {
-  return std::any_of(globs.begin(), globs.end(),
-                     [&](const std::string& glob) { return ::fnmatch(glob.c_str(), line.c_str(), FNM_NOESCAPE) == 0; });
+  return std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) { return matches(glob, line); });
 }
 
 const Difference* find_difference(const std::string& id) {

@@ -33,14 +33,14 @@ struct Row {
   std::vector<std::string> differences{};                   // ids of declared_differences()
   std::vector<std::string> versions{"1.0.0"};               // of cniVersion
   std::string prior{};                                      // a script in the host, before all
-  std::string mentions{};                                   // every error message has it, in any case
+  std::string mentions{};                          // every error message has it, in any case; "theirs|ours"
   std::vector<std::string> servers{};                       // containers that listen on [::]:80, TCP
   std::vector<std::string> sysctls{}, container_sysctls{};  // to be looked at
 };
 std::ostream& operator<<(std::ostream& out, const Row& row);
 const std::vector<Row>& rows();
 
-// Globs over a line ("* ADD error code = 7"), of lines that only theirs, or only ours, have.
+// Globs ("* fails in * with code 7") of lines that only theirs, or only ours, have.
 struct Difference {
   std::string id;
   std::string reason;

@@ -4,11 +4,7 @@ namespace fairlead::cni {
 
 const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
-      &kBandwidth,
-      &kLoopback,
-      &kHostLocal,
-      &kStatic,
-      &kTuning,
+      &kFairlead, &kBridge, &kPtp, &kMacvlan, &kIpvlan, &kLoopback, &kHostLocal, &kStatic, &kBandwidth, &kTuning,
   };
   return kAll;
 }

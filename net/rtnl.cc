@@ -2,8 +2,8 @@
 
 #include <arpa/inet.h>
 #include <linux/if_addr.h>
-#include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -59,13 +59,6 @@ void then_mark(std::vector<NetlinkMessage>& messages, const std::string& name, c
   if (!alias.empty()) change.alias = alias;
   change.slave_data = slave_data;
   messages.push_back(change_link(change));
-}
-
-template <typename Fill>
-std::string attributes(Fill&& fill) {
-  NetlinkMessage message(0, 0);
-  fill(message);
-  return message.finished().substr(NLMSG_HDRLEN);
 }
 
 NetlinkMessage address_message(std::uint16_t type, std::uint16_t flags, const AddressInfo& address) {
@@ -302,17 +295,6 @@ std::vector<NetlinkMessage> create_link(const NewLink& link) {
   return messages;
 }
 
-std::string bridge_port_data(const BridgePort& port) {
-  return attributes([&](NetlinkMessage& data) {
-    data.value(IFLA_BRPORT_MODE, std::uint8_t{port.hairpin}).value(IFLA_BRPORT_ISOLATED, std::uint8_t{port.isolated});
-  });
-}
-
-BridgePort parse_bridge_port(std::string_view slave_data) {
-  return {.hairpin = netlink_value<std::uint8_t>(netlink_attribute(slave_data, IFLA_BRPORT_MODE)) != 0,
-          .isolated = netlink_value<std::uint8_t>(netlink_attribute(slave_data, IFLA_BRPORT_ISOLATED)) != 0};
-}
-
 // RTM_NEWLINK without NLM_F_CREATE: RTM_SETLINK would pass over a port's settings.
 NetlinkMessage change_link(const LinkChange& change) {
   ifinfomsg header = link_header(change.index);
@@ -335,6 +317,15 @@ NetlinkMessage change_link(const LinkChange& change) {
   if (!change.slave_data.empty()) {
     message.nest(IFLA_LINKINFO | NLA_F_NESTED,
                  [&](NetlinkMessage& info) { info.attribute(IFLA_INFO_SLAVE_DATA | NLA_F_NESTED, change.slave_data); });
+  }
+  if (change.arp_notify) {
+    message.nest(IFLA_AF_SPEC | NLA_F_NESTED, [&](NetlinkMessage& families) {
+      families.nest(AF_INET | NLA_F_NESTED, [&](NetlinkMessage& v4) {
+        v4.nest(IFLA_INET_CONF | NLA_F_NESTED, [&](NetlinkMessage& settings) {
+          settings.value(IPV4_DEVCONF_ARP_NOTIFY, std::uint32_t{*change.arp_notify});
+        });
+      });
+    });
   }
   return message;
 }
@@ -369,6 +360,16 @@ Result<Rtnl> Rtnl::open() {
   // With it the kernel filters dumps itself (linux v4.20); without, gather() still does.
   (void)::setsockopt(socket.fd(), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
   return Rtnl(std::move(socket));
+}
+
+Result<Rtnl> Rtnl::open(const Netns& netns) {
+  std::optional<Rtnl> inside;
+  Status opened = netns.run([&]() -> Status {
+    inside = TRY(open());
+    return {};
+  });
+  TRY(std::move(opened));
+  return *std::move(inside);
 }
 
 namespace {

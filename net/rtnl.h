@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "net/ip.h"
 #include "net/netlink_message.h"
+#include "net/netns.h"
 
 namespace fairlead::net {
 
@@ -77,7 +78,7 @@ struct VethPair {
   std::optional<Mac> mac{};
   std::uint32_t mtu = 0;     // of both; 0: the kernel's
   std::uint32_t master = 0;  // index of a bridge; 0: none
-  std::string slave_data{};  // of that bridge's port: attributes of IFLA_INFO_SLAVE_DATA (bridge_port_data)
+  std::string slave_data{};  // of that bridge's port: attributes of IFLA_INFO_SLAVE_DATA (net/bridge.h)
   bool up = true;            // the near end; the far one cannot be born up (ENOTCONN)
   std::string peer_name{};
   std::optional<Mac> peer_mac{};
@@ -102,15 +103,6 @@ struct NewLink {
 // As create_veth: in order, for one write, where the name is free. EOPNOTSUPP when the kernel has no such kind.
 std::vector<NetlinkMessage> create_link(const NewLink& link);
 
-// IFLA_INFO_SLAVE_DATA of a port of a bridge, linux v6.1 net/bridge/br_netlink.c br_port_policy.
-struct BridgePort {
-  bool hairpin = false;
-  bool isolated = false;
-  bool operator==(const BridgePort&) const = default;
-};
-std::string bridge_port_data(const BridgePort& port);
-BridgePort parse_bridge_port(std::string_view slave_data);
-
 // Only what is set changes.
 struct LinkChange {
   std::uint32_t index = 0;  // 0: the link called `name`, which then is no change
@@ -122,7 +114,8 @@ struct LinkChange {
   std::optional<std::uint32_t> master{};  // 0: none
   std::optional<std::uint32_t> tx_queue_len{};
   std::optional<bool> promiscuous{}, all_multicast{};
-  std::string slave_data{};  // empty: no change
+  std::string slave_data{};          // empty: no change
+  std::optional<bool> arp_notify{};  // net.ipv4.conf.<name>.arp_notify
 };
 NetlinkMessage change_link(const LinkChange& change);
 NetlinkMessage delete_link_message(std::uint32_t index);
@@ -141,6 +134,7 @@ class Rtnl {
  public:
   // In the calling thread's network namespace, and stays there.
   static Result<Rtnl> open();
+  static Result<Rtnl> open(const Netns& netns);  // in that one
 
   Result<std::optional<LinkInfo>> find_link(const std::string& name);
   Result<std::optional<LinkInfo>> find_link(std::uint32_t index);

@@ -10,6 +10,8 @@
 #include <functional>
 #include <thread>
 
+#include "net/bridge.h"
+#include "net/link_events.h"
 #include "net/netns.h"
 #include "net/rtnl.h"
 
@@ -211,6 +213,31 @@ TEST_F(RtnlKernel, APermanentNeighbourIsKeptAndReplaced) {
     const auto all = OK(rtnl.list_neighbours(link.index));
     EXPECT_EQ(all.size(), 2U);
     for (const NeighbourInfo& one : all) EXPECT_EQ(one, one.address.is_v4() ? v4 : v6);
+  });
+}
+
+TEST_F(RtnlKernel, ArpNotifyIsSetWithTheLink) {
+  run([](Rtnl& rtnl, const Netns& far) {
+    OK(veth(rtnl, far));
+    OK(rtnl.order({change_link({.name = "v0", .arp_notify = true})}));
+    EXPECT_EQ(OK(read_sysctl("net/ipv4/conf/v0/arp_notify")), "1");
+  });
+}
+
+TEST_F(RtnlKernel, AnEventTellsThatALinkCameUpAndThatItIsGone) {
+  run([](Rtnl& rtnl, const Netns& far) {
+    const LinkInfo link = OK(veth(rtnl, far));
+    LinkEvents events = OK(LinkEvents::open());
+    const auto up = [&](const LinkEvent& event) { return event.index == link.index && event.operstate == 6; };
+    EXPECT_FALSE(OK(events.await(std::chrono::milliseconds(1), up))) << "its other end is down";
+    OK(far.run([]() -> Status {
+      auto inside = TRY(Rtnl::open());
+      return inside.order({change_link({.up = true, .name = "eth0"})});
+    }));
+    EXPECT_TRUE(OK(events.await(std::chrono::seconds(10), up)));
+    OK(rtnl.order({delete_link_message(link.index)}));
+    EXPECT_TRUE(OK(events.await(std::chrono::seconds(10),
+                                [&](const LinkEvent& event) { return event.index == link.index && event.deleted; })));
   });
 }
 

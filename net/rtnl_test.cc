@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <linux/if_addr.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -10,6 +11,7 @@
 #include <net/if.h>
 
 #include "base/strings.h"
+#include "net/bridge.h"
 
 namespace fairlead::net {
 namespace {
@@ -161,11 +163,8 @@ TEST(RtnlMessages, AChangeNamesOnlyTheFlagsItMeans) {
 
 TEST(RtnlMessages, AnIpvlanIsAskedForAsTheKernelDefinesIt) {
   const std::uint16_t mode_l3 = 1;
-  const std::string data = [&] {
-    NetlinkMessage message(0, 0);
-    message.value(IFLA_IPVLAN_MODE, mode_l3);
-    return message.finished().substr(NLMSG_HDRLEN);
-  }();
+  const std::string data =
+      NetlinkMessage::attributes([&](NetlinkMessage& message) { message.value(IFLA_IPVLAN_MODE, mode_l3); });
   const auto messages =
       create_link({.name = "eth0", .kind = "ipvlan", .data = data, .mtu = 1400, .link = 2, .netns_fd = 9});
   ASSERT_EQ(messages.size(), 1U) << "an alias cannot be set from outside";
@@ -174,6 +173,36 @@ TEST(RtnlMessages, AnIpvlanIsAskedForAsTheKernelDefinesIt) {
   EXPECT_EQ(request.number(IFLA_NET_NS_FD), 9U);
   EXPECT_EQ(text(netlink_attribute(request.at(IFLA_LINKINFO), IFLA_INFO_KIND)), "ipvlan");
   EXPECT_EQ(netlink_attribute(request.at(IFLA_LINKINFO), IFLA_INFO_DATA), data);
+}
+
+// The kernel of the tests may lack CONFIG_BRIDGE_VLAN_FILTERING.
+TEST(BridgeMessages, APortsVlansAreOneMessage) {
+  const Request<ifinfomsg> request(add_port_vlans(5, 100, {{7, 7}, {200, 300}}));
+  EXPECT_EQ(request.type, RTM_SETLINK);
+  EXPECT_EQ(request.header.ifi_family, AF_BRIDGE);
+  EXPECT_EQ(request.header.ifi_index, 5);
+  std::vector<std::pair<unsigned, unsigned>> told;  // flags, number
+  for_each_netlink_attribute(request.at(IFLA_AF_SPEC), [&](std::uint16_t type, std::string_view value) {
+    EXPECT_EQ(type, IFLA_BRIDGE_VLAN_INFO);
+    const auto info = netlink_value<bridge_vlan_info>(value);
+    told.emplace_back(info.flags, info.vid);
+  });
+  EXPECT_EQ(told, (std::vector<std::pair<unsigned, unsigned>>{{BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED, 100},
+                                                              {0, 7},
+                                                              {BRIDGE_VLAN_INFO_RANGE_BEGIN, 200},
+                                                              {BRIDGE_VLAN_INFO_RANGE_END, 300}}));
+}
+
+TEST(BridgeMessages, AVlanIsTakenFromAPort) {
+  const Request<ifinfomsg> request(delete_port_vlan(5, 1));
+  EXPECT_EQ(request.type, RTM_DELLINK);
+  EXPECT_EQ(request.header.ifi_family, AF_BRIDGE) << "else it would delete the link";
+  EXPECT_EQ(netlink_value<bridge_vlan_info>(netlink_attribute(request.at(IFLA_AF_SPEC), IFLA_BRIDGE_VLAN_INFO)).vid, 1);
+}
+
+TEST(BridgeMessages, VlanFilteringIsNamedOnlyWhereItIsWanted) {
+  EXPECT_EQ(bridge_data({}), "");
+  EXPECT_TRUE(parse_bridge(bridge_data({.vlan_filtering = true})).vlan_filtering);
 }
 
 TEST(RtnlMessages, APermanentNeighbourReplacesWhatWasThere) {

@@ -117,7 +117,7 @@ Status serve_as_gateway(net::Rtnl& host, const net::LinkInfo& bridge, const Brid
 
 Claims claims_of(const BridgeConfig& config, const NetResult& result) {
   Claims claims;
-  if (config.masquerade) append(claims, masquerade_claims(result.ips));
+  if (config.masquerade) append(claims, masquerade_claims(result.ips, *config.masquerade));
   const bool complete = result.interfaces.size() > kContainerInterface;
   if (!config.mac_spoof_check || !complete) return claims;
   const auto mac = net::parse_mac(result.interfaces[kContainerInterface].mac);

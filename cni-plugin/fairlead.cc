@@ -1,12 +1,14 @@
-// fairlead: a whole chain as one plugin. One process, one record, one nftables transaction and one result do what bridge
-// (or ptp), portmap, bandwidth and firewall do one behind another.
+// fairlead: a whole chain as one plugin. One process, one record, one nftables transaction and one result do what
+// bridge (or ptp), portmap, bandwidth and firewall do one behind another.
 //
 // Its configuration is that of all of them together, and
 //   mode      "bridge": the interface is the bridge plugin's; "routed": a veth that is routed to without a subnet
 //             (routed.cc). Without it: "bridge" where the key `bridge` is set, else "routed"
+//   agent     socket of the node agent, which STATUS asks
 //   firewall  true: as the firewall plugin does, the host forwards what goes to and comes from the pod whatever the
 //             policy of its FORWARD chain. Without it: nothing
 #include "base/strings.h"
+#include "cni-plugin/agent_status.h"
 #include "cni-plugin/fields.h"
 #include "cni-plugin/firewall.h"
 #include "cni-plugin/portmap.h"
@@ -37,6 +39,13 @@ Status append_others(const Call& call, const Fields& config, Claims& claims) {
   const bool firewall = TRY(config.boolean("firewall")).value_or(false);
   if (firewall) append(claims, TRY(firewall_claims(call)));
   return {};
+}
+
+// STATUS: the node agent knows more than this process can see, where the configuration names its socket.
+Status status(const Call& call, const World&) {
+  const Fields config = TRY(Fields::of(call.config));
+  const auto socket = TRY(config.text("agent"));
+  return socket && !socket->empty() ? agent_status(*socket) : Status();
 }
 
 Result<NetResult> add(const Call& call, const World& world) {
@@ -83,6 +92,7 @@ const Plugin kFairlead{.name = "fairlead",
                        .add = add,
                        .del = del,
                        .check = check,
+                       .status = status,
                        .gc = gc};
 
 }  // namespace fairlead::cni

@@ -44,9 +44,16 @@ Result<std::uint32_t> read_mtu(const Fields& config) {
   return static_cast<std::uint32_t>(mtu);
 }
 
-Result<bool> read_masquerade(const Fields& config) {
+Result<std::optional<std::vector<net::Prefix>>> read_masquerade(const Fields& config) {
   TRY(check_masquerade_backend(config));
-  return TRY(config.boolean("ipMasq")).value_or(false);
+  if (!TRY(config.boolean("ipMasq")).value_or(false)) return std::optional<std::vector<net::Prefix>>();
+  std::vector<net::Prefix> exempt;
+  for (const std::string& text : TRY(config.texts("ipMasqExempt"))) {
+    const auto prefix = net::Prefix::parse(text);
+    if (!prefix) return config.error("ipMasqExempt", prefix.error().message());
+    exempt.push_back(*prefix);
+  }
+  return std::optional(std::move(exempt));
 }
 
 Status override_dns(const Fields& config, NetResult& result) {

@@ -19,7 +19,9 @@ Result<std::optional<net::Mac>> requested_mac(const Call& call, const Fields& co
 Result<std::uint32_t> read_mtu(const Fields& config);
 
 // `ipMasq`. Whatever `ipMasqBackend` says, it is done by nftables (masquerade.h).
-Result<bool> read_masquerade(const Fields& config);
+// ipMasq; the prefixes of ipMasqExempt, which pods reach with their own address beside their subnet. Nothing: no
+// ipMasq.
+Result<std::optional<std::vector<net::Prefix>>> read_masquerade(const Fields& config);
 
 // The configuration's `dns` hides the IPAM plugin's as soon as it has any member.
 Status override_dns(const Fields& config, NetResult& result);

@@ -1,18 +1,25 @@
 #include "cni-plugin/masquerade.h"
 
+#include <set>
+
 #include "base/strings.h"
 
 namespace fairlead::cni {
 
-Claims masquerade_claims(const std::vector<IpConfig>& ips) {
+Claims masquerade_claims(const std::vector<IpConfig>& ips, const std::vector<net::Prefix>& exempt) {
   Claims claims;
   for (const IpConfig& ip : ips) {
-    const net::Prefix subnet = ip.address.subnet();
+    const net::Family family = ip.address.family();
     const std::string pod = bytes_of(ip.address.address);
-    const std::string near = pod + bytes_of(subnet.address) + bytes_of(std::uint32_t{subnet.length});
-    claims.elements.push_back({of_family(SetId::Leaving4, subnet.family()), element_of(pod)});
-    claims.elements.push_back({of_family(SetId::Near4, subnet.family()), element_of(near)});
-    claims.extras.insert({Extra::Kind::Near, subnet.family(), subnet.length});
+    claims.elements.push_back({of_family(SetId::Leaving4, family), element_of(pod)});
+    std::set<net::Prefix> near(exempt.begin(), exempt.end());
+    near.insert(ip.address.subnet());
+    for (const net::Prefix& prefix : near) {
+      if (prefix.family() != family) continue;
+      const std::string key = pod + bytes_of(prefix.address) + bytes_of(std::uint32_t{prefix.length});
+      claims.elements.push_back({of_family(SetId::Near4, family), element_of(key)});
+      claims.extras.insert({Extra::Kind::Near, family, prefix.length});
+    }
   }
   return claims;
 }

@@ -11,7 +11,8 @@
 namespace fairlead::cni {
 
 // To be merged with other plugins' into one transaction.
-Claims masquerade_claims(const std::vector<IpConfig>& ips);
+// Between a pod and its own subnet or an exempt prefix of its family nothing is masqueraded.
+Claims masquerade_claims(const std::vector<IpConfig>& ips, const std::vector<net::Prefix>& exempt = {});
 
 Status add_masquerade(const Call& call, const std::vector<IpConfig>& ips);
 // Finds them by the attachment's mark: neither the link nor its addresses need to be there still.

@@ -43,7 +43,7 @@ Status set_up_host(net::Rtnl& host, const net::LinkInfo& link, const std::vector
 Result<Wired> wire_ptp(const Call& call, const World& world) {
   const Fields config = TRY(Fields::of(call.config));
   const std::uint32_t mtu = TRY(read_mtu(config));
-  const bool masquerade = TRY(read_masquerade(config));
+  const auto masquerade = TRY(read_masquerade(config));
   net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
   const std::string host_name = TRY(create_veth(host, call.attachment, netns, {.mtu = mtu}));
@@ -58,7 +58,7 @@ Result<Wired> wire_ptp(const Call& call, const World& world) {
   TRY(override_dns(config, result));
   result.interfaces = {{.name = host_name, .mac = net::to_string(link.mac), .mtu = link.mtu}, told(inside, call.netns)};
   Claims claims;
-  if (masquerade) append(claims, masquerade_claims(result.ips));
+  if (masquerade) append(claims, masquerade_claims(result.ips, *masquerade));
   return Wired{std::move(result), std::move(claims)};
 }
 
@@ -68,8 +68,8 @@ Result<NetResult> add(const Call& call, const World& world) { return with_claims
 
 Result<Claims> claims_again(const Call& call) {
   const Fields config = TRY(Fields::of(call.config));
-  const bool masquerade = TRY(read_masquerade(config));
-  return masquerade ? masquerade_claims(call.previous->ips) : Claims();
+  const auto masquerade = TRY(read_masquerade(config));
+  return masquerade ? masquerade_claims(call.previous->ips, *masquerade) : Claims();
 }
 
 Status check(const Call& call, const World& world) {

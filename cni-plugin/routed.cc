@@ -1,6 +1,6 @@
-// routed: a veth to the host without a subnet, as Calico and Cilium have it. The container has a /32 and a /128 and sends
-// everything to one gateway, the host's end, whose MAC it knows; the host has a route to each container. No ARP, no
-// neighbour discovery, no bridge, nothing to answer for anybody.
+// routed: a veth to the host without a subnet, as Calico and Cilium have it. The container has a /32 and a /128 and
+// sends everything to one gateway, the host's end, whose MAC it knows; the host has a route to each container. No ARP,
+// no neighbour discovery, no bridge, nothing to answer for anybody.
 //
 // It is the mode "routed" of the `fairlead` plugin (fairlead.cc).
 
@@ -46,7 +46,7 @@ Result<Wired> wire_routed(const Call& call, const World& world) {
   const Fields config = TRY(Fields::of(call.config));
   const VethWish wish{
       .mtu = TRY(read_mtu(config)), .host_mac = kHostMac, .container_mac = TRY(requested_mac(call, config))};
-  const bool masquerade = TRY(read_masquerade(config));
+  const auto masquerade = TRY(read_masquerade(config));
   net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
   const std::string host_name = TRY(create_veth(host, call.attachment, netns, wish));
@@ -70,7 +70,7 @@ Result<Wired> wire_routed(const Call& call, const World& world) {
   result.interfaces = {{.name = host_name, .mac = net::to_string(kHostMac), .mtu = host_link.mtu},
                        told(inside, call.netns)};
   Claims claims;
-  if (masquerade) append(claims, masquerade_claims(result.ips));
+  if (masquerade) append(claims, masquerade_claims(result.ips, *masquerade));
   return Wired{std::move(result), std::move(claims)};
 }
 
@@ -84,8 +84,8 @@ Status check_routed(const Call& call, const World& world) {
 
 Result<Claims> routed_claims(const Call& call) {
   const Fields config = TRY(Fields::of(call.config));
-  const bool masquerade = TRY(read_masquerade(config));
-  return masquerade ? masquerade_claims(call.previous->ips) : Claims();
+  const auto masquerade = TRY(read_masquerade(config));
+  return masquerade ? masquerade_claims(call.previous->ips, *masquerade) : Claims();
 }
 
 }  // namespace fairlead::cni

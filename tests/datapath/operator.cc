@@ -1,6 +1,7 @@
 #include "tests/datapath/operator.h"
 
 #include "base/strings.h"
+#include "tests/datapath/testbed.h"
 
 namespace fairlead::testbed {
 namespace {
@@ -70,8 +71,8 @@ Config config_of(Operator setup) {
       config.masquerade_all = true;
       break;
     case Operator::NodeCidr: return detecting_by(DetectLocal::NodeCidr, "");
-    case Operator::BridgeInterface: return detecting_by(DetectLocal::BridgeInterface, "pod1a");
-    case Operator::InterfacePrefix: return detecting_by(DetectLocal::InterfaceNamePrefix, "pod");
+    case Operator::BridgeInterface: return detecting_by(DetectLocal::BridgeInterface, host_interface("pod1a"));
+    case Operator::InterfacePrefix: return detecting_by(DetectLocal::InterfaceNamePrefix, "veth");
     case Operator::NodePortsOnPrimary: config.node_ports_on_primary = true; break;
     case Operator::NodePortsInRanges: return usual_with({"172.18.0.0/24", "fd00:172:18::/64"});
     case Operator::NodePortsOnSecond: return usual_with({"172.19.0.0/24", "fd00:172:19::/64"});

@@ -14,8 +14,8 @@ enum class Operator : std::uint8_t {
   MasqueradeAll,
   MasqueradeAllNoDetector,
   NodeCidr,         // the detector takes the Node's podCIDRs
-  BridgeInterface,  // traffic from the interface "pod1a" is local
-  InterfacePrefix,  // and here from every "pod..."
+  BridgeInterface,  // traffic from the interface of pod1a is local
+  InterfacePrefix,  // and here from every "veth..."
   NodePortsOnPrimary,
   NodePortsInRanges,        // on the underlay's addresses
   NodePortsOnSecond,        // on the nodes' second addresses; IPv4 and IPv6

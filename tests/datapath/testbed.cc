@@ -2,6 +2,7 @@
 
 #include <linux/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -9,7 +10,9 @@
 #include <cerrno>
 #include <iostream>
 
+#include "base/json.h"
 #include "base/strings.h"
+#include "cni-plugin/marks.h"
 #include "tests/datapath/probe/sockets.h"
 #include "tests/datapath/remains.h"
 
@@ -21,8 +24,9 @@ using base::cat;
 constexpr int kEth0 = 2;    // index in every namespace but the underlay
 constexpr int kBridge = 2;  // in the underlay
 constexpr int kClientPort = 9;
-constexpr int kFirstPort = 10;     // + node, in the underlay
-constexpr int kFirstPodVeth = 10;  // + position of the pod, in its node
+constexpr int kFirstPort = 10;  // + node, in the underlay
+constexpr char kPodNetwork[] = "pods";
+constexpr char kPodInterface[] = "eth0";
 
 net::Ip ip(const std::string& text) { return *net::Ip::parse(text); }  // only for literals and numbers below
 net::Prefix network(const std::string& text) { return *net::Prefix::parse(text); }
@@ -36,8 +40,6 @@ Mac mac(unsigned kind, unsigned node, unsigned position) {
 
 net::Ip gateway4() { return ip("172.18.0.254"); }
 net::Ip gateway6() { return ip("fd00:172:18::254"); }
-net::Ip pod_gateway4() { return ip("169.254.1.1"); }
-net::Ip pod_gateway6() { return ip("fe80::1"); }
 
 // Addresses are usable at once (no duplicate detection, nothing learnt from routers), and asymmetric paths are let in.
 Sysctls endpoint_sysctls() {
@@ -49,18 +51,19 @@ Sysctls endpoint_sysctls() {
 
 Sysctls node_sysctls() {
   Sysctls sysctls = endpoint_sysctls();
-  sysctls.insert(sysctls.end(),
-                 {{"net/ipv4/ip_forward", "1"},
-                  {"net/ipv6/conf/all/forwarding", "1"},
-                  {"net/ipv4/conf/all/send_redirects", "0"},
-                  {"net/ipv4/conf/default/send_redirects", "0"},
-                  // Every refusal is told: the kernel would send each peer about one ICMP error a second, and what limits
-                  // all peers together loses one when two CPUs meet at an empty budget (linux v6.18 net/ipv4/icmp.c
-                  // icmp_global_allow). In IPv6's mask every type that is not named goes unlimited; 0 is no message.
-                  {"net/ipv4/icmp_ratelimit", "0"},
-                  {"net/ipv4/icmp_ratemask", "0"},
-                  {"net/ipv6/icmp/ratelimit", "0"},
-                  {"net/ipv6/icmp/ratemask", "0"}});
+  sysctls.insert(
+      sysctls.end(),
+      {{"net/ipv4/ip_forward", "1"},
+       {"net/ipv6/conf/all/forwarding", "1"},
+       {"net/ipv4/conf/all/send_redirects", "0"},
+       {"net/ipv4/conf/default/send_redirects", "0"},
+       // Every refusal is told: the kernel would send each peer about one ICMP error a second, and what limits
+       // all peers together loses one when two CPUs meet at an empty budget (linux v6.18 net/ipv4/icmp.c
+       // icmp_global_allow). In IPv6's mask every type that is not named goes unlimited; 0 is no message.
+       {"net/ipv4/icmp_ratelimit", "0"},
+       {"net/ipv4/icmp_ratemask", "0"},
+       {"net/ipv6/icmp/ratelimit", "0"},
+       {"net/ipv6/icmp/ratemask", "0"}});
   return sysctls;
 }
 
@@ -77,7 +80,61 @@ Status make_directory(const std::string& path) {
   return {};
 }
 
+base::Value texts(std::vector<std::string> items) {
+  base::Value::Array out;
+  for (std::string& item : items) out.emplace_back(std::move(item));
+  return base::Value(std::move(out));
+}
+
+base::Value list(base::Value item) {
+  base::Value::Array out;
+  out.push_back(std::move(item));
+  return base::Value(std::move(out));
+}
+
+// The pod gets the addresses that its Place says.
+base::Value cni_configuration(PodLink link, const Place& pod, const std::string& state) {
+  using base::Value;
+  Value::Array ranges;
+  Value::Array routes;
+  for (const net::Family family : {net::Family::V4, net::Family::V6}) {
+    const auto length = static_cast<std::uint8_t>(family == net::Family::V4 ? 24 : 64);
+    const net::Prefix subnet = net::Prefix::of(pod.ip(family), length);
+    ranges.push_back(list(Value().set("subnet", Value(subnet.to_string()))));
+    routes.push_back(Value().set("dst", Value(default_route(family).to_string())));
+  }
+  Value ipam;
+  ipam.set("type", Value("host-local")).set("dataDir", Value(state + "/networks"));
+  ipam.set("ranges", Value(std::move(ranges))).set("routes", Value(std::move(routes)));
+  Value runtime;
+  runtime.set("ips", texts({pod.v4.to_string(), pod.v6.to_string()}));
+  Value out;
+  out.set("cniVersion", Value("1.0.0")).set("name", Value(kPodNetwork)).set("type", Value("fairlead"));
+  if (link == PodLink::Bridged) {
+    out.set("bridge", Value(kPodBridge)).set("isGateway", Value(true)).set("hairpinMode", Value(true));
+  }
+  out.set("ipam", std::move(ipam)).set("runtimeConfig", std::move(runtime));
+  return out;
+}
+
+// For the calling thread and what it starts, /run/fairlead is this directory.
+Status see_as_run_fairlead(const std::string& directory) {
+  constexpr char kRun[] = "/run/fairlead";
+  TRY(make_directory(kRun));
+  if (::unshare(CLONE_NEWNS) != 0) return Error::from_errno("unshare(CLONE_NEWNS)", errno);
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return Error::from_errno("mount private", errno);
+  if (::mount(directory.c_str(), kRun, nullptr, MS_BIND, nullptr) != 0) {
+    return Error::from_errno(cat("bind ", directory, " to ", kRun), errno);
+  }
+  return {};
+}
+
 }  // namespace
+
+std::string host_interface(const std::string& pod) {
+  return cni::host_link_name({.network = kPodNetwork, .container_id = pod, .ifname = kPodInterface});
+}
 
 Result<LoadReport> Load::next_report(milliseconds limit) {
   const std::string line = TRY(process_.read_line(limit));
@@ -225,7 +282,7 @@ Status Testbed::add_client() {
 
 Status Testbed::make_directories(unsigned node) {
   for (const std::string& path : {node_cgroup(node), cat(node_cgroup(node), "/pods"), cat(node_cgroup(node), "/agent"),
-                                  node_dir(node), bpf_root(node)}) {
+                                  node_dir(node), cat(node_dir(node), "/cni"), bpf_root(node)}) {
     TRY(make_directory(path));
   }
   if (::mount("bpf", bpf_root(node).c_str(), "bpf", 0, "mode=0700") != 0) {
@@ -262,7 +319,6 @@ Status Testbed::add_node(unsigned node) {
 }
 
 Result<Place*> Testbed::plug_pod(unsigned node) {
-  const Place* host = TRY(place(cat("node", node)));
   const unsigned position = pod_counts_[node]++;
   const std::string name = cat("pod", node, static_cast<char>('a' + position));
   Place* pod = TRY(add_place({.name = name,
@@ -272,31 +328,28 @@ Result<Place*> Testbed::plug_pod(unsigned node) {
                               .cgroup = cat(node_cgroup(node), "/pods/", name),
                               .netns = nullptr},
                              endpoint_sysctls()));
-  const Interface outer{
-      .name = name, .index = kFirstPodVeth + static_cast<int>(position), .mac = mac(4, node, position)};
-  Netlink& outside = host->netns->netlink();
-  outside.add_veth(outer,
-                   {.name = "eth0", .index = kEth0, .mac = mac(5, node, position), .netns_fd = pod->netns->fd()});
-  outside.set_up(outer.index);
-  outside.add_address(outer.index, pod_gateway6(), 64);
-  outside.add_route({.to = {pod->v4, 32}, .via = {}, .interface_index = outer.index, .source = {}});
-  outside.add_route({.to = {pod->v6, 128}, .via = {}, .interface_index = outer.index, .source = {}});
-  TRY_CONTEXT(outside.commit(), name);
-  Netlink& inside = pod->netns->netlink();
-  inside.set_up(kEth0);
-  inside.add_address(kEth0, pod->v4, 32);
-  inside.add_address(kEth0, pod->v6, 128);
-  // The gateway is no address of the node; whatever is sent to it belongs to the host's end of the veth.
-  inside.add_neighbour(kEth0, pod_gateway4(), outer.mac);
-  inside.add_neighbour(kEth0, pod_gateway6(), outer.mac);
-  inside.add_route({.to = {pod_gateway4(), 32}, .via = {}, .interface_index = kEth0, .source = {}});
-  inside.add_route(
-      {.to = default_route(net::Family::V4), .via = pod_gateway4(), .interface_index = kEth0, .source = {}});
-  inside.add_route(
-      {.to = default_route(net::Family::V6), .via = pod_gateway6(), .interface_index = kEth0, .source = {}});
-  TRY_CONTEXT(inside.commit(), name);
-  links_.insert(links_.end(), {{host->netns.get(), outer.index}, {pod->netns.get(), kEth0}});
+  TRY_CONTEXT(wire(*pod), name);
   return pod;
+}
+
+// As a runtime does: the CNI binary is started in the node's namespace, with the pod's by path. What it keeps in
+// /run/fairlead/cni is the testbed's own.
+Status Testbed::wire(const Place& pod) {
+  const Place* host = TRY(place(cat("node", pod.node)));
+  const std::string state = cat(node_dir(pod.node), "/cni");
+  const std::vector<std::string> argv{"/usr/bin/env",
+                                      "CNI_COMMAND=ADD",
+                                      cat("CNI_CONTAINERID=", pod.name),
+                                      cat("CNI_NETNS=", pod.netns->path()),
+                                      cat("CNI_IFNAME=", kPodInterface),
+                                      program_path("cni/fairlead")};
+  const std::string stdin_text = base::to_json(cni_configuration(topology_.pod_link, pod, state));
+  return in_namespace(host->netns->fd(), [&]() -> Status {
+    TRY(see_as_run_fairlead(state));
+    const base::ProcessOutput output = TRY(base::run_process(argv, stdin_text));
+    if (output.exit_code != 0) return Error(cat("CNI ADD: ", output.out, output.err));
+    return {};
+  });
 }
 
 Result<Place*> Testbed::add_host(const std::string& name, unsigned number) {

@@ -3,7 +3,7 @@
 //   client 172.18.0.100 ----+
 //                           |  underlay: a bridge in a namespace of its own; 172.18.0.254 is a gateway that swallows
 //   node<n> 172.18.0.<n> ---+  what reaches it, so an address nobody serves is silent
-//      |  routed veth per pod, as Calico and Cilium do: /32 and /128, gateway 169.254.1.1 and fe80::1
+//      |  a veth per pod, wired by the CNI binary: routed (/32 and /128), or on the bridge cni0
 //   pod<n>a 10.244.<n>.10, pod<n>b 10.244.<n>.11, ...
 //
 // IPv6 beside it: fd00:172:18::<n>, fd00:10:244:<n>::10. Nodes know each other's pod prefix (host-gw), the client knows
@@ -30,10 +30,17 @@
 
 namespace fairlead::testbed {
 
+enum class PodLink : std::uint8_t { Routed, Bridged };
+
 struct Topology {
   unsigned nodes = 3;  // at most 9
   unsigned pods_per_node = 2;
+  PodLink pod_link = PodLink::Routed;
 };
+
+// The host's end of a pod's veth: the same in every testbed.
+std::string host_interface(const std::string& pod);
+inline constexpr char kPodBridge[] = "cni0";  // of PodLink::Bridged
 
 // Where a process stands towards its node's cgroup: outside, no socket hook of the eBPF dataplane sees it.
 enum class Membership : std::uint8_t { Inside, Outside };
@@ -123,6 +130,7 @@ class Testbed {
   Status add_node(unsigned node);
   Status add_client();
   Result<Place*> plug_pod(unsigned node);
+  Status wire(const Place& pod);
   Status wait_until_links_are_up();
   Result<Process*> prober(const std::string& from, Membership membership);
 

@@ -185,15 +185,17 @@ bool Engine::must_be_one_transaction() const {
 void Engine::flush(Report& report) {
   FrontendEdits deferred;
   bool reloaded = false;
+  bool has_rules = false;  // the rules of all edits are in force
   const bool sweep = sweep_;
   for (bool last = false; !last;) {
     sweep_ = sweep_ && deferred.empty();
-    Stage next = stage();
+    Stage next = stage(has_rules);
     if (!next.batch.empty()) {
       report.kernel_writes += nft::count_writes(next.batch);
       if (auto refusal = kernel_->commit(next.batch)) {
         // Most likely somebody else changed our table: see what is there, and write what differs.
         if (!std::exchange(reloaded, true)) {
+          has_rules = false;
           Status read = reload();
           if (read) continue;
           report.failures.push_back({{}, std::move(read).error()});
@@ -212,6 +214,7 @@ void Engine::flush(Report& report) {
       }
     }
     last = next.last;
+    has_rules = true;
     settle(std::move(next));
   }
   if (!deferred.empty()) sweep_ = sweep;
@@ -228,9 +231,10 @@ bool Engine::shrinks(const GroupKey& key, const std::optional<WantedGroup>& want
   return !wanted;
 }
 
-Engine::Stage Engine::stage() const {
+Engine::Stage Engine::stage(bool has_rules) const {
   Stage stage;
   stage_tables(stage);
+  if (!has_rules) stage_rules(stage);
   for (const auto& [set, stray] : belief_.strays) {
     stage.deletes.in(table_of(stray.first.family), set).push_back(stray.second);
   }
@@ -248,8 +252,6 @@ Engine::Stage Engine::stage() const {
   }
   if (stage.frontends.size() == edits.frontends.size()) stage_groups(true);
   stage.last = stage.frontends.size() == edits.frontends.size() && stage.groups.size() == edits.groups.size();
-  for (const auto& [table, code] : stage.codes) add_code(stage.batch, tables_[table], code, settings_, node_);
-  for (const auto& [table, length] : stage.lengths) add_length(stage.batch, tables_[table], length);
   for (std::size_t set = 0; set < std::size(kAddressSets); ++set) stage_addresses(set, stage);
   append_writes<nft::DeleteElements>(stage.batch, tables_, stage.deletes);
   append_writes<nft::AddElements>(stage.batch, tables_, stage.adds);
@@ -281,6 +283,30 @@ void Engine::stage_code(std::size_t table, std::optional<std::uint32_t> code, St
   if (!known.contains(*code)) stage.codes.emplace(table, *code);
 }
 
+// Those of all edits go into the first transaction: for a rule that looks up a map the kernel walks all of it (linux v6.1
+// nf_tables_bind_set), and there is least in it now.
+void Engine::stage_rules(Stage& stage) const {
+  for (const auto& [key, wanted] : edits.frontends) {
+    if (!wanted) continue;
+    const std::size_t table = table_of(key.family);
+    stage_code(table, wanted->code, stage);
+    stage_code(table, wanted->external, stage);
+    for (const net::Prefix& range : wanted->sources) {
+      const RangeLength length{.node_port = key.node_port, .bits = range.length};
+      if (!belief_.tables[table].lengths.contains(length)) stage.lengths.emplace(table, length);
+    }
+  }
+  for (const auto& [key, wanted] : edits.groups) {
+    if (!wanted) continue;
+    for (const auto& members : *wanted) {
+      const auto size = static_cast<std::uint32_t>(members.size());
+      if (size > 0) stage_code(table_of(key.family), kPick | size, stage);
+    }
+  }
+  for (const auto& [table, code] : stage.codes) add_code(stage.batch, tables_[table], code, settings_, node_);
+  for (const auto& [table, length] : stage.lengths) add_length(stage.batch, tables_[table], length);
+}
+
 void Engine::stage_frontend(const FrontendKey& key, const std::optional<Wanted>& wanted, Stage& stage) const {
   static const Installed kNothing;
   const std::size_t table = table_of(key.family);
@@ -290,12 +316,6 @@ void Engine::stage_frontend(const FrontendKey& key, const std::optional<Wanted>&
   const FrontendDelta delta = difference(have, want);
   append_frontend({table, stage.deletes, stage.adds}, key, delta);
   stage.weight += 1 + delta.size();
-  stage_code(table, want.code, stage);
-  stage_code(table, want.external, stage);
-  for (const net::Prefix& range : delta.sources_added) {
-    const RangeLength length{.node_port = key.node_port, .bits = range.length};
-    if (!belief_.tables[table].lengths.contains(length)) stage.lengths.emplace(table, length);
-  }
   count_users(stage.users, key, have, -1);
   count_users(stage.users, key, want, 1);
   stage.frontends.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
@@ -311,9 +331,6 @@ void Engine::stage_group(const GroupKey& key, const std::optional<WantedGroup>& 
   for (std::size_t pool = 0; pool < want.size(); ++pool) {
     stage.weight += append_pool({table, stage.deletes, stage.adds}, key.family, pool_of(key.group, pool == 1),
                                 have[pool], want[pool]);
-    if (!want[pool].choices.empty()) {
-      stage_code(table, kPick | static_cast<std::uint32_t>(want[pool].choices.size()), stage);
-    }
   }
   count_users(stage.users, have, -1);
   count_users(stage.users, want, 1);

@@ -65,8 +65,9 @@ class Engine {
     std::set<std::pair<std::size_t, RangeLength>> lengths;
     bool last = false;  // nothing is left after it
   };
-  Stage stage() const;
+  Stage stage(bool has_rules) const;
   void stage_tables(Stage& stage) const;
+  void stage_rules(Stage& stage) const;
   void stage_frontend(const FrontendKey& key, const std::optional<Wanted>& wanted, Stage& stage) const;
   void stage_group(const GroupKey& key, const std::optional<WantedGroup>& wanted, Stage& stage) const;
   void stage_code(std::size_t table, std::optional<std::uint32_t> code, Stage& stage) const;

@@ -60,8 +60,8 @@ std::size_t append_pool(Appender to, net::Family family, std::uint32_t pool, con
     writes += std::size_t{old_choice != 0} + (new_choice != 0);
   }
   const auto differs = [](const InstalledPool& p, std::uint32_t member, const Slot& slot) {
-    auto it = p.members.find(member);
-    return it == p.members.end() || !it->second.same_target(slot);
+    const Slot* other = p.find(member);
+    return other == nullptr || !other->same_target(slot);
   };
   for (const auto& [member, slot] : have.members) {
     if (!differs(want, member, slot)) continue;
@@ -278,13 +278,13 @@ void Engine::stage_code(std::size_t table, std::optional<std::uint32_t> code, St
   if (!code || (!balances(*code) && (*code & kPick) == 0)) return;
   const auto& known = belief_.tables[table].codes;
   if ((*code & (kPick | kShort)) == kShort && !known.contains(*code & ~kShort)) {
-    stage.codes.emplace(table, *code & ~kShort);  // which sorts before the one that leads to it
+    stage.codes.insert({table, *code & ~kShort});  // which sorts before the one that leads to it
   }
-  if (!known.contains(*code)) stage.codes.emplace(table, *code);
+  if (!known.contains(*code)) stage.codes.insert({table, *code});
 }
 
-// Those of all edits go into the first transaction: for a rule that looks up a map the kernel walks all of it (linux v6.1
-// nf_tables_bind_set), and there is least in it now.
+// Those of all edits go into the first transaction: for a rule that looks up a map the kernel walks all of it (linux
+// v6.1 nf_tables_bind_set), and there is least in it now.
 void Engine::stage_rules(Stage& stage) const {
   for (const auto& [key, wanted] : edits.frontends) {
     if (!wanted) continue;
@@ -293,7 +293,7 @@ void Engine::stage_rules(Stage& stage) const {
     stage_code(table, wanted->external, stage);
     for (const net::Prefix& range : wanted->sources) {
       const RangeLength length{.node_port = key.node_port, .bits = range.length};
-      if (!belief_.tables[table].lengths.contains(length)) stage.lengths.emplace(table, length);
+      if (!belief_.tables[table].lengths.contains(length)) stage.lengths.insert({table, length});
     }
   }
   for (const auto& [key, wanted] : edits.groups) {
@@ -369,7 +369,7 @@ void Engine::settle(Stage&& stage) {
   for (auto& [key, installed] : stage.frontends) {
     edits.frontends.erase(key);
     if (installed) {
-      belief_.frontends[key] = std::move(*installed);
+      belief_.frontends.insert_or_assign(key, std::move(*installed));
     } else {
       belief_.frontends.erase(key);
     }

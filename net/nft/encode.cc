@@ -16,6 +16,7 @@
 #include <linux/netfilter/nfnetlink.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <type_traits>
 
@@ -25,6 +26,7 @@ namespace {
 // A nested attribute's length is 16 bits; a list of elements ends well before.
 constexpr std::size_t kMaxList = 60000;
 constexpr std::size_t kRoom = 1U << 17;  // any one message fits
+constexpr std::size_t kPerElement = 96;  // no element of a set or map takes more, its share of the list's head included
 
 template <auto Free>
 struct Deleter {
@@ -188,15 +190,24 @@ std::string byteorder_udata(const Set& set) {
   return out;
 }
 
+// `size` is of whole registers. By hand, because there are so many: libmnl takes a call for each of three steps.
 void put_value(nlmsghdr* header, std::uint16_t type, const void* bytes, std::size_t size) {
-  nlattr* nest = mnl_attr_nest_start(header, type);
-  mnl_attr_put(header, NFTA_DATA_VALUE, size, bytes);
-  mnl_attr_nest_end(header, nest);
+  char* at = reinterpret_cast<char*>(header) + header->nlmsg_len;
+  nlattr heads[2]{};
+  heads[0].nla_len = static_cast<std::uint16_t>(sizeof heads + size);
+  heads[0].nla_type = static_cast<std::uint16_t>(type | NLA_F_NESTED);
+  heads[1].nla_len = static_cast<std::uint16_t>(sizeof(nlattr) + size);
+  heads[1].nla_type = NFTA_DATA_VALUE;
+  std::memcpy(at, heads, sizeof heads);
+  std::memcpy(at + sizeof heads, bytes, size);
+  header->nlmsg_len += static_cast<std::uint32_t>(sizeof heads + size);
 }
 
 class Encoder {
  public:
-  Encoder(std::uint32_t first_sequence, EncodedBatch& out) : out_(out), sequence_(first_sequence) {}
+  Encoder(std::uint32_t first_sequence, std::size_t room, EncodedBatch& out) : out_(out), sequence_(first_sequence) {
+    grow(room);
+  }
 
   void boundary(std::uint16_t type, std::uint32_t sequence) {
     char* at = reserve();
@@ -293,20 +304,22 @@ class Encoder {
 
  private:
   char* reserve() {
-    if (out_.bytes.size() < used_ + kRoom) out_.bytes.resize(std::max(out_.bytes.size() * 2, used_ + kRoom));
-    return reinterpret_cast<char*>(out_.bytes.data() + used_);
+    if (room_ < out_.size + kRoom) grow(room_ * 2);
+    return reinterpret_cast<char*>(out_.bytes.get() + out_.size);
+  }
+  void grow(std::size_t room) {
+    auto larger = std::make_unique_for_overwrite<std::uint8_t[]>(room);
+    std::copy_n(out_.bytes.get(), out_.size, larger.get());
+    out_.bytes = std::move(larger);
+    room_ = room;
   }
   nlmsghdr* open(std::size_t command, std::uint16_t type, const TableId& table, std::uint16_t flags) {
     out_.messages.push_back({.command = command});
-    last_ = used_;
+    last_ = out_.size;
     return nftnl_nlmsg_build_hdr(reserve(), type, nfproto(table.family), flags, sequence_++);
   }
-  void close(const nlmsghdr* header) { used_ += MNL_ALIGN(header->nlmsg_len); }
+  void close(const nlmsghdr* header) { out_.size += MNL_ALIGN(header->nlmsg_len); }
 
- public:
-  void finish() { out_.bytes.resize(used_); }
-
- private:
   static void put(nlmsghdr* header, const Element& e) {
     put_value(header, NFTA_SET_ELEM_KEY, e.key.data(), e.key_size);
     if (e.data_size > 0) put_value(header, NFTA_SET_ELEM_DATA, e.data.data(), e.data_size);
@@ -349,7 +362,7 @@ class Encoder {
 
   EncodedBatch& out_;
   std::uint32_t sequence_;
-  std::size_t used_ = 0;
+  std::size_t room_ = 0;
   std::size_t last_ = 0;  // offset of the last message
 };
 
@@ -383,7 +396,7 @@ std::optional<std::size_t> EncodedBatch::element_at(std::size_t index, std::uint
 
 EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commit) {
   EncodedBatch out;
-  Encoder encoder(first_sequence, out);
+  Encoder encoder(first_sequence, 2 * kRoom + count_writes(batch) * kPerElement, out);
   encoder.boundary(NFNL_MSG_BATCH_BEGIN, first_sequence - 1);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     std::visit([&](const auto& command) { encoder.add(i, command); }, batch[i]);
@@ -392,7 +405,6 @@ EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commi
   if (commit) {
     encoder.boundary(NFNL_MSG_BATCH_END, first_sequence + static_cast<std::uint32_t>(out.messages.size()));
   }
-  encoder.finish();
   return out;
 }
 

@@ -222,19 +222,18 @@ class Netlink final : public Kernel {
     const std::uint32_t first = sequence_ + 2;  // sequence_ + 1 is the batch's beginning
     const EncodedBatch encoded = encode(batch, first, commit);
     sequence_ = first + static_cast<std::uint32_t>(encoded.messages.size());
-    return commit && encoded.bytes.size() >= kLarge ? run_unheard(batch, encoded, first)
-                                                    : exchange(batch, encoded, first);
+    return commit && encoded.size >= kLarge ? run_unheard(batch, encoded, first) : exchange(batch, encoded, first);
   }
 
   std::optional<Refusal> exchange(const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
-    if (encoded.bytes.size() > send_buffer_) {
-      send_buffer_ = encoded.bytes.size() + encoded.bytes.size() / 8;
+    if (encoded.size > send_buffer_) {
+      send_buffer_ = encoded.size + encoded.size / 8;
       request_.buffer(SO_SNDBUFFORCE, SO_SNDBUF, send_buffer_);
     }
     sockaddr_nl to{};
     to.nl_family = AF_NETLINK;
-    const ssize_t sent = sendto(request_.fd(), encoded.bytes.data(), encoded.bytes.size(), 0,
-                                reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    const ssize_t sent =
+        sendto(request_.fd(), encoded.bytes.get(), encoded.size, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
     if (sent < 0) return Refusal{Error::from_errno("cannot send an nftables batch", errno), {}, {}};
     return outcome(batch, encoded, first);
   }

@@ -340,20 +340,21 @@ void Engine::stage_group(const GroupKey& key, const std::optional<WantedGroup>& 
 void Engine::stage_addresses(std::size_t set, Stage& stage) const {
   const auto& belief = belief_.addresses[set];
   const auto& users = stage.users[set];
-  auto compare = [&](const net::Ip& address, const AddressUse& now, std::int64_t change) {
-    const bool wanted = static_cast<std::int64_t>(now.users) + change > 0;
-    if (wanted == now.installed) return;
-    Writes& writes = wanted ? stage.adds : stage.deletes;
+  auto change = [&](const net::Ip& address, const AddressUse& now, std::int64_t by) {
+    const auto left = static_cast<std::uint32_t>(now.users + by);
+    const AddressUse then{.users = left, .installed = left > 0};
+    stage.addresses[set].emplace_back(address, then);
+    if (then.installed == now.installed) return;
+    Writes& writes = then.installed ? stage.adds : stage.deletes;
     writes.in(table_of(address.family()), kAddressSets[set]).push_back(address_element(kAddressSets[set], address));
-    stage.addresses[set].emplace_back(address, wanted);
   };
-  for (const auto& [address, change] : users) {
+  for (const auto& [address, by] : users) {
     auto it = belief.find(address);
-    compare(address, it == belief.end() ? AddressUse() : it->second, change);
+    change(address, it == belief.end() ? AddressUse() : it->second, by);
   }
   if (!stage.last || !sweep_) return;
   for (const auto& [address, now] : belief) {
-    if (!users.contains(address)) compare(address, now, 0);
+    if (now.users == 0 && !users.contains(address)) change(address, now, 0);
   }
 }
 
@@ -382,21 +383,16 @@ void Engine::settle(Stage&& stage) {
       belief_.groups.erase(key);
     }
   }
-  for (std::size_t set = 0; set < std::size(kAddressSets); ++set) settle_addresses(set, stage);
+  for (std::size_t set = 0; set < std::size(kAddressSets); ++set) {
+    for (const auto& [address, use] : stage.addresses[set]) {
+      if (use.installed) {
+        belief_.addresses[set].insert_or_assign(address, use);
+      } else {
+        belief_.addresses[set].erase(address);
+      }
+    }
+  }
   if (stage.last) sweep_ = false;
-}
-
-void Engine::settle_addresses(std::size_t set, const Stage& stage) {
-  auto& belief = belief_.addresses[set];
-  for (const auto& [address, change] : stage.users[set]) {
-    AddressUse& use = belief[address];
-    use.users = static_cast<std::uint32_t>(use.users + change);
-  }
-  for (const auto& [address, installed] : stage.addresses[set]) belief[address].installed = installed;
-  for (const auto& [address, change] : stage.users[set]) {
-    auto it = belief.find(address);
-    if (it != belief.end() && it->second.users == 0 && !it->second.installed) belief.erase(it);
-  }
 }
 
 std::optional<FrontendKey> Engine::culprit(const nft::Batch& batch, const nft::Refusal& refusal) const {

@@ -60,7 +60,7 @@ class Engine {
     std::vector<std::pair<FrontendKey, std::optional<Installed>>> frontends;
     std::vector<std::pair<GroupKey, std::optional<InstalledGroup>>> groups;
     PerAddressSet<std::unordered_map<net::Ip, std::int64_t>> users;  // change of AddressUse::users
-    PerAddressSet<std::vector<std::pair<net::Ip, bool>>> addresses;
+    PerAddressSet<std::vector<std::pair<net::Ip, AddressUse>>> addresses;
     std::set<std::pair<std::size_t, std::uint32_t>> codes;  // table index, code
     std::set<std::pair<std::size_t, RangeLength>> lengths;
     bool last = false;  // nothing is left after it
@@ -73,7 +73,6 @@ class Engine {
   void stage_code(std::size_t table, std::optional<std::uint32_t> code, Stage& stage) const;
   void stage_addresses(std::size_t set, Stage& stage) const;
   void settle(Stage&& stage);
-  void settle_addresses(std::size_t set, const Stage& stage);
   bool shrinks(const GroupKey& key, const std::optional<WantedGroup>& wanted) const;
   bool must_be_one_transaction() const;
   std::size_t table_of(net::Family family) const;

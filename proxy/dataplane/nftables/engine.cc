@@ -183,6 +183,8 @@ bool Engine::must_be_one_transaction() const {
 }
 
 void Engine::flush(Report& report) {
+  // A first sync grows it once instead of step by step.
+  if (edits.frontends.size() > belief_.frontends.size()) belief_.frontends.reserve(edits.frontends.size());
   FrontendEdits deferred;
   bool reloaded = false;
   bool has_rules = false;  // the rules of all edits are in force

@@ -141,5 +141,9 @@ std::string plan_text(const model::NodeState& node, const std::vector<model::Ser
 
 template <>
 struct std::hash<fairlead::proxy::dataplane::nftables::FrontendKey> {
-  std::size_t operator()(const fairlead::proxy::dataplane::nftables::FrontendKey& key) const noexcept;
+  std::size_t operator()(const fairlead::proxy::dataplane::nftables::FrontendKey& key) const noexcept {
+    const std::size_t rest = std::size_t{key.port} << 16 | static_cast<std::size_t>(key.protocol) << 8 |
+                             static_cast<std::size_t>(key.node_port) << 1 | static_cast<std::size_t>(key.family);
+    return std::hash<fairlead::net::Ip>()(key.address) ^ (rest * 0x9e3779b97f4a7c15ULL);
+  }
 };

@@ -14,7 +14,7 @@
 namespace fairlead::proxy::dataplane::nftables {
 
 // What should become of frontends and groups; empty: it goes.
-using FrontendEdits = std::unordered_map<FrontendKey, std::optional<Wanted>>;
+using FrontendEdits = std::map<FrontendKey, std::optional<Wanted>>;
 using GroupEdits = std::map<GroupKey, std::optional<WantedGroup>>;
 struct Edits {
   FrontendEdits frontends;

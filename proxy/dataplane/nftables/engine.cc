@@ -192,28 +192,28 @@ void Engine::flush(Report& report) {
   for (bool last = false; !last;) {
     sweep_ = sweep_ && deferred.empty();
     Stage next = stage(has_rules);
-    if (!next.batch.empty()) {
-      report.kernel_writes += nft::count_writes(next.batch);
-      if (auto refusal = kernel_->commit(next.batch)) {
-        // Most likely somebody else changed our table: see what is there, and write what differs.
-        if (!std::exchange(reloaded, true)) {
-          has_rules = false;
-          Status read = reload();
-          if (read) continue;
-          report.failures.push_back({{}, std::move(read).error()});
-          break;
-        }
-        const auto key = culprit(next.batch, *refusal);
-        auto edit = key ? edits.frontends.find(*key) : edits.frontends.end();
-        if (edit == edits.frontends.end() || deferred.size() >= kMaxDeferred) {
-          trusted_ = false;
-          report.failures.push_back({{}, std::move(refusal->error)});
-          break;
-        }
-        report.failures.push_back({owner_of_(*key), std::move(refusal->error).with_context(key->to_string())});
-        deferred.insert(edits.frontends.extract(edit));
-        continue;
+    report.kernel_writes += nft::count_writes(next.batch);
+    std::optional<nft::Refusal> refusal;
+    if (!next.batch.empty()) refusal = kernel_->commit(next.batch);
+    if (refusal) {
+      // Most likely somebody else changed our table: see what is there, and write what differs.
+      if (!std::exchange(reloaded, true)) {
+        has_rules = false;
+        Status read = reload();
+        if (read) continue;
+        report.failures.push_back({{}, std::move(read).error()});
+        break;
       }
+      const auto key = culprit(next.batch, *refusal);
+      auto edit = key ? edits.frontends.find(*key) : edits.frontends.end();
+      if (edit == edits.frontends.end() || deferred.size() >= kMaxDeferred) {
+        trusted_ = false;
+        report.failures.push_back({{}, std::move(refusal->error)});
+        break;
+      }
+      report.failures.push_back({owner_of_(*key), std::move(refusal->error).with_context(key->to_string())});
+      deferred.insert(edits.frontends.extract(edit));
+      continue;
     }
     last = next.last;
     has_rules = true;
@@ -242,15 +242,13 @@ Engine::Stage Engine::stage(bool has_rules) const {
   }
   const std::size_t limit = must_be_one_transaction() ? SIZE_MAX : tuning_.chunk;
   const auto stage_groups = [&](bool shrinking) {
-    for (const auto& [key, wanted] : edits.groups) {
-      if (stage.weight >= limit) break;
-      if (shrinks(key, wanted) == shrinking) stage_group(key, wanted, stage);
+    for (auto edit = edits.groups.begin(); edit != edits.groups.end() && stage.weight < limit; ++edit) {
+      if (shrinks(edit->first, edit->second) == shrinking) stage_group(edit, stage);
     }
   };
   stage_groups(false);
-  for (const auto& [key, wanted] : edits.frontends) {
-    if (stage.weight >= limit) break;
-    stage_frontend(key, wanted, stage);
+  for (auto edit = edits.frontends.begin(); edit != edits.frontends.end() && stage.weight < limit; ++edit) {
+    stage_frontend(edit, stage);
   }
   if (stage.frontends.size() == edits.frontends.size()) stage_groups(true);
   stage.last = stage.frontends.size() == edits.frontends.size() && stage.groups.size() == edits.groups.size();
@@ -309,8 +307,9 @@ void Engine::stage_rules(Stage& stage) const {
   for (const auto& [table, length] : stage.lengths) add_length(stage.batch, tables_[table], length);
 }
 
-void Engine::stage_frontend(const FrontendKey& key, const std::optional<Wanted>& wanted, Stage& stage) const {
+void Engine::stage_frontend(FrontendEdits::const_iterator edit, Stage& stage) const {
   static const Installed kNothing;
+  const auto& [key, wanted] = *edit;
   const std::size_t table = table_of(key.family);
   auto it = belief_.frontends.find(key);
   const Installed& have = it == belief_.frontends.end() ? kNothing : it->second;
@@ -320,11 +319,12 @@ void Engine::stage_frontend(const FrontendKey& key, const std::optional<Wanted>&
   stage.weight += 1 + delta.size();
   count_users(stage.users, key, have, -1);
   count_users(stage.users, key, want, 1);
-  stage.frontends.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
+  stage.frontends.emplace_back(edit, std::move(want));
 }
 
-void Engine::stage_group(const GroupKey& key, const std::optional<WantedGroup>& wanted, Stage& stage) const {
+void Engine::stage_group(GroupEdits::const_iterator edit, Stage& stage) const {
   static const InstalledGroup kNothing;
+  const auto& [key, wanted] = *edit;
   const std::size_t table = table_of(key.family);
   auto it = belief_.groups.find(key);
   const InstalledGroup& have = it == belief_.groups.end() ? kNothing : it->second;
@@ -336,7 +336,7 @@ void Engine::stage_group(const GroupKey& key, const std::optional<WantedGroup>& 
   }
   count_users(stage.users, have, -1);
   count_users(stage.users, want, 1);
-  stage.groups.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
+  stage.groups.emplace_back(edit, std::move(want));
 }
 
 void Engine::stage_addresses(std::size_t set, Stage& stage) const {
@@ -369,21 +369,21 @@ void Engine::settle(Stage&& stage) {
   belief_.strays.clear();
   for (const auto& [table, code] : stage.codes) belief_.tables[table].codes.insert(code);
   for (const auto& [table, length] : stage.lengths) belief_.tables[table].lengths.insert(length);
-  for (auto& [key, installed] : stage.frontends) {
-    edits.frontends.erase(key);
-    if (installed) {
-      belief_.frontends.insert_or_assign(key, std::move(*installed));
+  for (auto& [edit, installed] : stage.frontends) {
+    if (edit->second) {
+      belief_.frontends.insert_or_assign(edit->first, std::move(installed));
     } else {
-      belief_.frontends.erase(key);
+      belief_.frontends.erase(edit->first);
     }
+    edits.frontends.erase(edit);
   }
-  for (auto& [key, installed] : stage.groups) {
-    edits.groups.erase(key);
-    if (installed) {
-      belief_.groups[key] = std::move(*installed);
+  for (auto& [edit, installed] : stage.groups) {
+    if (edit->second) {
+      belief_.groups.insert_or_assign(edit->first, std::move(installed));
     } else {
-      belief_.groups.erase(key);
+      belief_.groups.erase(edit->first);
     }
+    edits.groups.erase(edit);
   }
   for (std::size_t set = 0; set < std::size(kAddressSets); ++set) {
     for (const auto& [address, use] : stage.addresses[set]) {

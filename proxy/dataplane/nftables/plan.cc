@@ -374,7 +374,6 @@ std::string plan_text(const model::NodeState& node, const std::vector<model::Ser
     sessions.upsert(state, edits.groups, {});
     claims.upsert(state, sessions.groups_of(state.key), edits.frontends, [](const FrontendKey&) { return Wanted(); });
   }
-  const std::map<FrontendKey, std::optional<Wanted>> frontends(edits.frontends.begin(), edits.frontends.end());
   std::string out;
   for (net::Family family : {net::Family::V4, net::Family::V6}) {
     out += family == net::Family::V4 ? "table ip\n" : "table ip6\n";
@@ -386,7 +385,7 @@ std::string plan_text(const model::NodeState& node, const std::vector<model::Ser
         if (slot.local) hairpin.insert(slot.address);
       }
     };
-    for (const auto& [key, wanted] : frontends) {
+    for (const auto& [key, wanted] : edits.frontends) {
       if (key.family != family || !wanted) continue;
       append_text(out, key, arrange({}, *wanted));
       for (const auto& endpoints : wanted->endpoints) note_local(endpoints);

@@ -173,7 +173,7 @@ class Netlink final : public Kernel {
     return asked ? out : std::nullopt;
   }
 
-  // The filter of ignore_own_commits() looks at messages that are made already, one for each element: a fourth of what
+  // The filter of ignore_own_commits() looks at messages that are made already, one for each element: a third of what
   // a large transaction costs. So nobody listens to it, and the generations tell whether anybody else's went by.
   std::optional<Refusal> run_unheard(const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
     const auto before = generation();

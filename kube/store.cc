@@ -89,10 +89,9 @@ void Store::erase(Kind kind, const Key& key) {
 void Store::replace(Kind kind, std::vector<Object> objects) {
   std::vector<Key> missing = keys(kind);
   std::vector<Key> present;
-  present.reserve(objects.size());
   for (Object& object : objects) {
     if (kind_of(object) != kind) continue;
-    present.push_back(meta_of(object).key);
+    if (!missing.empty()) present.push_back(meta_of(object).key);
     upsert(std::move(object));
   }
   std::sort(present.begin(), present.end());

@@ -156,6 +156,11 @@ void decode_verdicts(const nlmsghdr* message, const std::function<void(const Ver
   });
 }
 
+std::optional<std::uint32_t> decode_generation(const nlmsghdr* message) {
+  const nlattr* id = of_message(message).at[NFTA_GEN_ID];
+  return id == nullptr ? std::nullopt : std::optional(ntohl(mnl_attr_get_u32(id)));
+}
+
 std::optional<TableId> table_of_notification(const nlmsghdr* message) {
   if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES) return std::nullopt;
   if (NFNL_MSG_TYPE(message->nlmsg_type) == NFT_MSG_NEWGEN) return std::nullopt;

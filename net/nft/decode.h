@@ -18,6 +18,7 @@ void decode_set(const nlmsghdr* message, const TableId& table, TableDump& into);
 void decode_elements(const nlmsghdr* message, const std::function<void(const Element&)>& each);
 void decode_verdicts(const nlmsghdr* message, const std::function<void(const VerdictElement&)>& each);
 
+std::optional<std::uint32_t> decode_generation(const nlmsghdr* message);
 // The table a notification is about; empty for a new generation, which names none.
 std::optional<TableId> table_of_notification(const nlmsghdr* message);
 

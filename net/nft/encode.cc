@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <type_traits>
 
 #include "net/nft/attributes.h"
@@ -18,16 +19,26 @@ namespace {
 // A nested attribute's length is 16 bits; a list of elements ends well before.
 constexpr std::size_t kMaxList = 60000;
 constexpr std::size_t kRoom = 1U << 17;  // any one message fits
+constexpr std::size_t kPerElement = 96;  // no element of a set or map takes more, its share of the list's head included
 
+// `size` is of whole registers. In one step, because there are so many.
 void put_value(nlmsghdr* header, std::uint16_t type, const void* bytes, std::size_t size) {
-  nlattr* nest = start_nest(header, type);
-  put_bytes(header, NFTA_DATA_VALUE, size, bytes);
-  end_nest(header, nest);
+  char* at = reinterpret_cast<char*>(header) + header->nlmsg_len;
+  nlattr heads[2]{};
+  heads[0].nla_len = static_cast<std::uint16_t>(sizeof heads + size);
+  heads[0].nla_type = static_cast<std::uint16_t>(type | NLA_F_NESTED);
+  heads[1].nla_len = static_cast<std::uint16_t>(sizeof(nlattr) + size);
+  heads[1].nla_type = NFTA_DATA_VALUE;
+  std::memcpy(at, heads, sizeof heads);
+  std::memcpy(at + sizeof heads, bytes, size);
+  header->nlmsg_len += static_cast<std::uint32_t>(sizeof heads + size);
 }
 
 class Encoder {
  public:
-  Encoder(std::uint32_t first_sequence, EncodedBatch& out) : out_(out), sequence_(first_sequence) {}
+  Encoder(std::uint32_t first_sequence, std::size_t room, EncodedBatch& out) : out_(out), sequence_(first_sequence) {
+    grow(room);
+  }
 
   void boundary(std::uint16_t type, std::uint32_t sequence, std::uint32_t generation = 0) {
     NetlinkMessage message(type, 0);
@@ -35,7 +46,7 @@ class Encoder {
     if (generation != 0) message.be32(NFNL_BATCH_GENID, generation);
     const std::string bytes = message.finished(sequence);
     std::memcpy(reserve(), bytes.data(), bytes.size());
-    used_ += bytes.size();
+    out_.size += bytes.size();
   }
 
   void add(std::size_t index, const AddSet& c) { append(index, message_of(c, static_cast<std::uint32_t>(index) + 1)); }
@@ -53,29 +64,31 @@ class Encoder {
 
  private:
   char* reserve() {
-    if (out_.bytes.size() < used_ + kRoom) out_.bytes.resize(std::max(out_.bytes.size() * 2, used_ + kRoom));
-    return reinterpret_cast<char*>(out_.bytes.data() + used_);
+    if (room_ < out_.size + kRoom) grow(room_ * 2);
+    return reinterpret_cast<char*>(out_.bytes.get() + out_.size);
+  }
+  void grow(std::size_t room) {
+    auto larger = std::make_unique_for_overwrite<std::uint8_t[]>(room);
+    std::copy_n(out_.bytes.get(), out_.size, larger.get());
+    out_.bytes = std::move(larger);
+    room_ = room;
   }
   void append(std::size_t command, const NetlinkMessage& message) {
     out_.messages.push_back({.command = command});
-    last_ = used_;
+    last_ = out_.size;
     const std::string bytes = message.finished(sequence_++);
     std::memcpy(reserve(), bytes.data(), bytes.size());
-    used_ += bytes.size();
+    out_.size += bytes.size();
   }
   // A message that attributes are put behind until close().
   nlmsghdr* open(std::size_t command, std::uint16_t type, const TableId& table, std::uint16_t flags) {
-    const std::size_t at = used_;
+    const std::size_t at = out_.size;
     append(command, table_message(type, flags, table));
-    used_ = at;
+    out_.size = at;
     return reinterpret_cast<nlmsghdr*>(&out_.bytes[at]);
   }
-  void close(const nlmsghdr* header) { used_ += NLMSG_ALIGN(header->nlmsg_len); }
+  void close(const nlmsghdr* header) { out_.size += NLMSG_ALIGN(header->nlmsg_len); }
 
- public:
-  void finish() { out_.bytes.resize(used_); }
-
- private:
   static void put(nlmsghdr* header, const Element& e) {
     put_value(header, NFTA_SET_ELEM_KEY, e.key.data(), e.key_size);
     if (e.data_size > 0) put_value(header, NFTA_SET_ELEM_DATA, e.data.data(), e.data_size);
@@ -124,7 +137,7 @@ class Encoder {
 
   EncodedBatch& out_;
   std::uint32_t sequence_;
-  std::size_t used_ = 0;
+  std::size_t room_ = 0;
   std::size_t last_ = 0;  // offset of the last message
 };
 
@@ -157,7 +170,7 @@ std::optional<std::size_t> EncodedBatch::element_at(std::size_t index, std::uint
 
 EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commit, std::uint32_t generation) {
   EncodedBatch out;
-  Encoder encoder(first_sequence, out);
+  Encoder encoder(first_sequence, 2 * kRoom + count_writes(batch) * kPerElement, out);
   encoder.boundary(NFNL_MSG_BATCH_BEGIN, first_sequence - 1, generation);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     std::visit([&](const auto& command) { encoder.add(i, command); }, batch[i]);
@@ -166,7 +179,6 @@ EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commi
   if (commit) {
     encoder.boundary(NFNL_MSG_BATCH_END, first_sequence + static_cast<std::uint32_t>(out.messages.size()));
   }
-  encoder.finish();
   return out;
 }
 

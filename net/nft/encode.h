@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct SentMessage {
 };
 
 struct EncodedBatch {
-  std::vector<std::uint8_t> bytes;
+  std::unique_ptr<std::uint8_t[]> bytes;
+  std::size_t size = 0;
   std::vector<SentMessage> messages;  // message i has sequence number first_sequence + i; begin and end are outside
 
   // Which command (and element) the kernel's error offset `at` into message `index` points to.

@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::size_t kReceive = 1U << 16;
 constexpr int kMaxDumpAttempts = 5;
+// Bytes of a batch, some hundred elements, from which on telling us of our own writes costs more than not listening.
+constexpr std::size_t kLarge = 1U << 16;
 
 class Socket {
  public:
@@ -87,8 +89,7 @@ class Netlink final : public Kernel {
     request_.buffer(SO_RCVBUFFORCE, SO_RCVBUF, 1U << 21);
     events_.buffer(SO_RCVBUFFORCE, SO_RCVBUF, 1U << 21);
     TRY(ignore_own_commits());
-    const int group = NFNLGRP_NFTABLES;
-    if (join(group) < 0) return Error::from_errno("cannot hear of nftables changes", errno);
+    if (!listen(true)) return Error::from_errno("cannot hear of nftables changes", errno);
     return {};
   }
 
@@ -138,7 +139,7 @@ class Netlink final : public Kernel {
   int notification_fd() const override { return events_.fd(); }
 
   ForeignChanges read_notifications() override {
-    ForeignChanges changes;
+    ForeignChanges changes{.tables = {}, .lost = std::exchange(lost_, false)};
     // Bounded: whoever writes faster than this is met again at the next wake-up.
     for (int reads = 0; reads < 4096; ++reads) {
       const ssize_t got = recv(events_.fd(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
@@ -159,8 +160,45 @@ class Netlink final : public Kernel {
   }
 
  private:
-  int join(int group) const {
-    return setsockopt(events_.fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group);
+  bool listen(bool on) const {
+    const int group = NFNLGRP_NFTABLES;
+    const int option = on ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP;
+    return setsockopt(events_.fd(), SOL_NETLINK, option, &group, sizeof group) == 0;
+  }
+
+  // Every transaction in this namespace, whoever makes it, takes the next number.
+  std::optional<std::uint32_t> generation() {
+    std::optional<std::uint32_t> out;
+    const Status asked =
+        request(NFT_MSG_GETGEN, AF_UNSPEC, NLM_F_ACK, {}, {}, [&](const nlmsghdr* m) { out = decode_generation(m); });
+    return asked ? out : std::nullopt;
+  }
+
+  // The filter of ignore_own_commits() looks at messages that are made already, one for each element: a third of what
+  // a large transaction costs. So nobody listens to it, and the generations tell whether anybody else's went by.
+  std::optional<Refusal> run_unheard(const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
+    const auto before = generation();
+    listen(false);
+    auto refusal = exchange(batch, encoded, first);
+    const bool listening = listen(true);
+    const auto after = generation();
+    if (!listening || !before || !after || *after - *before != (refusal ? 0 : 1)) remember_loss();
+    return refusal;
+  }
+
+  // read_notifications() will tell, and whoever waits for the descriptor wakes up. It may not block: a socket too full
+  // for one more message is readable.
+  void remember_loss() {
+    lost_ = true;
+    const nlmsghdr wake{.nlmsg_len = sizeof(nlmsghdr),
+                        .nlmsg_type = NLMSG_NOOP,
+                        .nlmsg_flags = 0,
+                        .nlmsg_seq = 0,
+                        .nlmsg_pid = events_.port()};
+    sockaddr_nl to{};
+    to.nl_family = AF_NETLINK;
+    to.nl_pid = events_.port();
+    (void)sendto(events_.fd(), &wake, sizeof wake, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), sizeof to);
   }
 
   // The kernel tells every listener of every element. A packet of notifications comes from one transaction and each
@@ -185,14 +223,18 @@ class Netlink final : public Kernel {
     const std::uint32_t first = sequence_ + 2;  // sequence_ + 1 is the batch's beginning
     const EncodedBatch encoded = encode(batch, first, commit);
     sequence_ = first + static_cast<std::uint32_t>(encoded.messages.size());
-    if (encoded.bytes.size() > send_buffer_) {
-      send_buffer_ = encoded.bytes.size() + encoded.bytes.size() / 8;
+    return commit && encoded.size >= kLarge ? run_unheard(batch, encoded, first) : exchange(batch, encoded, first);
+  }
+
+  std::optional<Refusal> exchange(const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
+    if (encoded.size > send_buffer_) {
+      send_buffer_ = encoded.size + encoded.size / 8;
       request_.buffer(SO_SNDBUFFORCE, SO_SNDBUF, send_buffer_);
     }
     sockaddr_nl to{};
     to.nl_family = AF_NETLINK;
-    const ssize_t sent = sendto(request_.fd(), encoded.bytes.data(), encoded.bytes.size(), 0,
-                                reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    const ssize_t sent =
+        sendto(request_.fd(), encoded.bytes.get(), encoded.size, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
     if (sent < 0) return Refusal{Error::from_errno("cannot send an nftables batch", errno), {}, {}};
     return outcome(batch, encoded, first);
   }
@@ -284,6 +326,7 @@ class Netlink final : public Kernel {
   std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(kReceive);
   std::uint32_t sequence_ = 0;
   std::size_t send_buffer_ = 0;
+  bool lost_ = false;  // something may have happened while nobody listened
 };
 
 }  // namespace

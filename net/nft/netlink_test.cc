@@ -2,8 +2,11 @@
 #include "net/nft/netlink.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sched.h>
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "net/nft/fake.h"
@@ -133,6 +136,38 @@ TEST_F(NetlinkKernel, OnlyOthersChangesAreHeardOf) {
   const ForeignChanges heard = kernel_->read_notifications();
   EXPECT_EQ(heard.tables, (std::set<TableId>{kTable, {Family::V6, "x"}}));
   EXPECT_FALSE(heard.lost);
+}
+
+// Nobody listens to a large transaction; what another one does meanwhile must be told all the same.
+TEST_F(NetlinkKernel, AChangeDuringALargeCommitIsToldOrTakenForLost) {
+  std::vector<Element> many;
+  for (std::uint32_t i = 0; i < 4000; ++i) many.push_back(element(i, 2));
+  ASSERT_FALSE(kernel_->commit(table_with({})));
+  bool lost = false;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!lost && std::chrono::steady_clock::now() < deadline) {
+    std::atomic<bool> done = false;
+    std::thread writer([&] {
+      const TableId theirs{Family::V6, "x"};
+      do {
+        EXPECT_FALSE(other_->commit({AddTable{theirs, ""}, DeleteTable{theirs}}));
+      } while (!done);
+    });
+    EXPECT_FALSE(kernel_->commit({AddElements{kTable, "m", many}}));
+    EXPECT_FALSE(kernel_->commit({DeleteElements{kTable, "m", many}}));
+    done = true;
+    writer.join();
+    pollfd readable{.fd = kernel_->notification_fd(), .events = POLLIN, .revents = 0};
+    EXPECT_EQ(::poll(&readable, 1, 0), 1);
+    const ForeignChanges heard = kernel_->read_notifications();
+    EXPECT_TRUE(heard.lost || !heard.tables.empty());
+    lost = heard.lost;
+  }
+  EXPECT_TRUE(lost) << "the two never met";
+  ASSERT_FALSE(kernel_->commit({AddElements{kTable, "m", many}}));
+  EXPECT_FALSE(kernel_->read_notifications().lost);
+  ASSERT_FALSE(other_->commit({DeleteTable{kTable}}));
+  EXPECT_EQ(kernel_->read_notifications().tables, std::set<TableId>{kTable});
 }
 
 TEST_F(NetlinkKernel, ANoteThatWasLostIsToldAsSuch) {

@@ -84,6 +84,8 @@ std::vector<Endpoint> local_set(const std::vector<Candidate>& candidates) {
 // took over, or a pod that moved between slices.
 std::vector<Candidate> without_duplicates(std::vector<Candidate> candidates) {
   const auto place = [](const Candidate& c) { return std::tie(c.address, c.port); };
+  const auto out_of_order = [&](const Candidate& a, const Candidate& b) { return !(place(a) < place(b)); };
+  if (std::adjacent_find(candidates.begin(), candidates.end(), out_of_order) == candidates.end()) return candidates;
   std::stable_sort(candidates.begin(), candidates.end(),
                    [&](const Candidate& a, const Candidate& b) { return place(a) < place(b); });
   std::size_t kept = 0;
@@ -146,7 +148,8 @@ EndpointCounts count(const std::vector<kube::ServicePort>& ports, const std::vec
       all.push_back({endpoint.address, ready, ready && is_local(endpoint, node)});
     }
   }
-  std::sort(all.begin(), all.end(), [](const Seen& a, const Seen& b) { return a.address < b.address; });
+  const auto before = [](const Seen& a, const Seen& b) { return a.address < b.address; };
+  if (!std::is_sorted(all.begin(), all.end(), before)) std::sort(all.begin(), all.end(), before);
   // A dual-stack pod stands in a slice of each family and is one endpoint to people: the fuller family counts.
   EndpointCounts v4, v6;
   for (std::size_t i = 0; i < all.size();) {

@@ -16,6 +16,17 @@ nft::Element without_data(nft::Element element) {
   return element;
 }
 
+// A dump comes in any order, and is taken more than once when it may have missed something.
+template <typename T, typename Less>
+void put(std::vector<T>& sorted, const T& value, Less less) {
+  const auto it = std::lower_bound(sorted.begin(), sorted.end(), value, less);
+  if (it == sorted.end() || less(value, *it)) {
+    sorted.insert(it, value);
+  } else {
+    *it = value;
+  }
+}
+
 // One element into its place; false when it cannot be ours.
 bool take(const nft::TableId& table, SetId set, const nft::Element& e, Belief& into) {
   const net::Family family = table.family;
@@ -43,7 +54,7 @@ bool take(const nft::TableId& table, SetId set, const nft::Element& e, Belief& i
     }
     case SetId::Ranges: {
       const auto range = parse_range(family, e);
-      if (range) into.frontends[range->first].sources.insert(range->second);
+      if (range) put(into.frontends[range->first].sources, range->second, std::less<>());
       return range.has_value();
     }
     case SetId::Shares: {
@@ -62,7 +73,10 @@ bool take(const nft::TableId& table, SetId set, const nft::Element& e, Belief& i
     case SetId::Members: {
       const auto member = parse_member(e);
       const auto target = parse_target(family, e);
-      if (member && target) pool(*member).members[*member] = *target;
+      if (member && target) {
+        put(pool(*member).members, Member{*member, *target},
+            [](const Member& a, const Member& b) { return a.first < b.first; });
+      }
       return member && target;
     }
     case SetId::Hairpin:

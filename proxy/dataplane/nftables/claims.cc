@@ -8,7 +8,7 @@ void Claims::upsert(const model::ServiceState& state, const GroupOf& group_of, F
                     const Current& current) {
   auto wanted = frontends_of(state, group_of);
   if (wanted.empty()) return erase(state.key, edits);
-  auto it = services_.try_emplace(state.key).first;
+  const auto it = services_.try_emplace(services_.end(), state.key);  // a complete state comes in order
   std::vector<FrontendKey> keys;
   keys.reserve(wanted.size());
   for (const auto& [frontend, ignored] : wanted) keys.push_back(frontend);

@@ -60,8 +60,8 @@ std::size_t append_pool(Appender to, net::Family family, std::uint32_t pool, con
     writes += std::size_t{old_choice != 0} + (new_choice != 0);
   }
   const auto differs = [](const InstalledPool& p, std::uint32_t member, const Slot& slot) {
-    auto it = p.members.find(member);
-    return it == p.members.end() || !it->second.same_target(slot);
+    const Slot* other = p.find(member);
+    return other == nullptr || !other->same_target(slot);
   };
   for (const auto& [member, slot] : have.members) {
     if (!differs(want, member, slot)) continue;
@@ -183,35 +183,40 @@ bool Engine::must_be_one_transaction() const {
 }
 
 void Engine::flush(Report& report) {
+  // A first sync grows it once instead of step by step.
+  if (edits.frontends.size() > belief_.frontends.size()) belief_.frontends.reserve(edits.frontends.size());
   FrontendEdits deferred;
   bool reloaded = false;
+  bool has_rules = false;  // the rules of all edits are in force
   const bool sweep = sweep_;
   for (bool last = false; !last;) {
     sweep_ = sweep_ && deferred.empty();
-    Stage next = stage();
-    if (!next.batch.empty()) {
-      report.kernel_writes += nft::count_writes(next.batch);
-      if (auto refusal = kernel_->commit(next.batch)) {
-        // Most likely somebody else changed our table: see what is there, and write what differs.
-        if (!std::exchange(reloaded, true)) {
-          Status read = reload();
-          if (read) continue;
-          report.failures.push_back({{}, std::move(read).error()});
-          break;
-        }
-        const auto key = culprit(next.batch, *refusal);
-        auto edit = key ? edits.frontends.find(*key) : edits.frontends.end();
-        if (edit == edits.frontends.end() || deferred.size() >= kMaxDeferred) {
-          trusted_ = false;
-          report.failures.push_back({{}, std::move(refusal->error)});
-          break;
-        }
-        report.failures.push_back({owner_of_(*key), std::move(refusal->error).with_context(key->to_string())});
-        deferred.insert(edits.frontends.extract(edit));
-        continue;
+    Stage next = stage(has_rules);
+    report.kernel_writes += nft::count_writes(next.batch);
+    std::optional<nft::Refusal> refusal;
+    if (!next.batch.empty()) refusal = kernel_->commit(next.batch);
+    if (refusal) {
+      // Most likely somebody else changed our table: see what is there, and write what differs.
+      if (!std::exchange(reloaded, true)) {
+        has_rules = false;
+        Status read = reload();
+        if (read) continue;
+        report.failures.push_back({{}, std::move(read).error()});
+        break;
       }
+      const auto key = culprit(next.batch, *refusal);
+      auto edit = key ? edits.frontends.find(*key) : edits.frontends.end();
+      if (edit == edits.frontends.end() || deferred.size() >= kMaxDeferred) {
+        trusted_ = false;
+        report.failures.push_back({{}, std::move(refusal->error)});
+        break;
+      }
+      report.failures.push_back({owner_of_(*key), std::move(refusal->error).with_context(key->to_string())});
+      deferred.insert(edits.frontends.extract(edit));
+      continue;
     }
     last = next.last;
+    has_rules = true;
     settle(std::move(next));
   }
   if (!deferred.empty()) sweep_ = sweep;
@@ -228,28 +233,25 @@ bool Engine::shrinks(const GroupKey& key, const std::optional<WantedGroup>& want
   return !wanted;
 }
 
-Engine::Stage Engine::stage() const {
+Engine::Stage Engine::stage(bool has_rules) const {
   Stage stage;
   stage_tables(stage);
+  if (!has_rules) stage_rules(stage);
   for (const auto& [set, stray] : belief_.strays) {
     stage.deletes.in(table_of(stray.first.family), set).push_back(stray.second);
   }
   const std::size_t limit = must_be_one_transaction() ? SIZE_MAX : tuning_.chunk;
   const auto stage_groups = [&](bool shrinking) {
-    for (const auto& [key, wanted] : edits.groups) {
-      if (stage.weight >= limit) break;
-      if (shrinks(key, wanted) == shrinking) stage_group(key, wanted, stage);
+    for (auto edit = edits.groups.begin(); edit != edits.groups.end() && stage.weight < limit; ++edit) {
+      if (shrinks(edit->first, edit->second) == shrinking) stage_group(edit, stage);
     }
   };
   stage_groups(false);
-  for (const auto& [key, wanted] : edits.frontends) {
-    if (stage.weight >= limit) break;
-    stage_frontend(key, wanted, stage);
+  for (auto edit = edits.frontends.begin(); edit != edits.frontends.end() && stage.weight < limit; ++edit) {
+    stage_frontend(edit, stage);
   }
   if (stage.frontends.size() == edits.frontends.size()) stage_groups(true);
   stage.last = stage.frontends.size() == edits.frontends.size() && stage.groups.size() == edits.groups.size();
-  for (const auto& [table, code] : stage.codes) add_code(stage.batch, tables_[table], code, settings_, node_);
-  for (const auto& [table, length] : stage.lengths) add_length(stage.batch, tables_[table], length);
   for (std::size_t set = 0; set < std::size(kAddressSets); ++set) stage_addresses(set, stage);
   append_writes<nft::DeleteElements>(stage.batch, tables_, stage.deletes);
   append_writes<nft::AddElements>(stage.batch, tables_, stage.adds);
@@ -276,13 +278,38 @@ void Engine::stage_code(std::size_t table, std::optional<std::uint32_t> code, St
   if (!code || (!balances(*code) && (*code & kPick) == 0)) return;
   const auto& known = belief_.tables[table].codes;
   if ((*code & (kPick | kShort)) == kShort && !known.contains(*code & ~kShort)) {
-    stage.codes.emplace(table, *code & ~kShort);  // which sorts before the one that leads to it
+    stage.codes.insert({table, *code & ~kShort});  // which sorts before the one that leads to it
   }
-  if (!known.contains(*code)) stage.codes.emplace(table, *code);
+  if (!known.contains(*code)) stage.codes.insert({table, *code});
 }
 
-void Engine::stage_frontend(const FrontendKey& key, const std::optional<Wanted>& wanted, Stage& stage) const {
+// Those of all edits go into the first transaction: for a rule that looks up a map the kernel walks all of it (linux
+// v6.1 nf_tables_bind_set), and there is least in it now.
+void Engine::stage_rules(Stage& stage) const {
+  for (const auto& [key, wanted] : edits.frontends) {
+    if (!wanted) continue;
+    const std::size_t table = table_of(key.family);
+    stage_code(table, wanted->code, stage);
+    stage_code(table, wanted->external, stage);
+    for (const net::Prefix& range : wanted->sources) {
+      const RangeLength length{.node_port = key.node_port, .bits = range.length};
+      if (!belief_.tables[table].lengths.contains(length)) stage.lengths.insert({table, length});
+    }
+  }
+  for (const auto& [key, wanted] : edits.groups) {
+    if (!wanted) continue;
+    for (const auto& members : *wanted) {
+      const auto size = static_cast<std::uint32_t>(members.size());
+      if (size > 0) stage_code(table_of(key.family), kPick | size, stage);
+    }
+  }
+  for (const auto& [table, code] : stage.codes) add_code(stage.batch, tables_[table], code, settings_, node_);
+  for (const auto& [table, length] : stage.lengths) add_length(stage.batch, tables_[table], length);
+}
+
+void Engine::stage_frontend(FrontendEdits::const_iterator edit, Stage& stage) const {
   static const Installed kNothing;
+  const auto& [key, wanted] = *edit;
   const std::size_t table = table_of(key.family);
   auto it = belief_.frontends.find(key);
   const Installed& have = it == belief_.frontends.end() ? kNothing : it->second;
@@ -290,19 +317,14 @@ void Engine::stage_frontend(const FrontendKey& key, const std::optional<Wanted>&
   const FrontendDelta delta = difference(have, want);
   append_frontend({table, stage.deletes, stage.adds}, key, delta);
   stage.weight += 1 + delta.size();
-  stage_code(table, want.code, stage);
-  stage_code(table, want.external, stage);
-  for (const net::Prefix& range : delta.sources_added) {
-    const RangeLength length{.node_port = key.node_port, .bits = range.length};
-    if (!belief_.tables[table].lengths.contains(length)) stage.lengths.emplace(table, length);
-  }
   count_users(stage.users, key, have, -1);
   count_users(stage.users, key, want, 1);
-  stage.frontends.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
+  stage.frontends.emplace_back(edit, std::move(want));
 }
 
-void Engine::stage_group(const GroupKey& key, const std::optional<WantedGroup>& wanted, Stage& stage) const {
+void Engine::stage_group(GroupEdits::const_iterator edit, Stage& stage) const {
   static const InstalledGroup kNothing;
+  const auto& [key, wanted] = *edit;
   const std::size_t table = table_of(key.family);
   auto it = belief_.groups.find(key);
   const InstalledGroup& have = it == belief_.groups.end() ? kNothing : it->second;
@@ -311,32 +333,30 @@ void Engine::stage_group(const GroupKey& key, const std::optional<WantedGroup>& 
   for (std::size_t pool = 0; pool < want.size(); ++pool) {
     stage.weight += append_pool({table, stage.deletes, stage.adds}, key.family, pool_of(key.group, pool == 1),
                                 have[pool], want[pool]);
-    if (!want[pool].choices.empty()) {
-      stage_code(table, kPick | static_cast<std::uint32_t>(want[pool].choices.size()), stage);
-    }
   }
   count_users(stage.users, have, -1);
   count_users(stage.users, want, 1);
-  stage.groups.emplace_back(key, wanted ? std::optional(std::move(want)) : std::nullopt);
+  stage.groups.emplace_back(edit, std::move(want));
 }
 
 void Engine::stage_addresses(std::size_t set, Stage& stage) const {
   const auto& belief = belief_.addresses[set];
   const auto& users = stage.users[set];
-  auto compare = [&](const net::Ip& address, const AddressUse& now, std::int64_t change) {
-    const bool wanted = static_cast<std::int64_t>(now.users) + change > 0;
-    if (wanted == now.installed) return;
-    Writes& writes = wanted ? stage.adds : stage.deletes;
+  auto change = [&](const net::Ip& address, const AddressUse& now, std::int64_t by) {
+    const auto left = static_cast<std::uint32_t>(now.users + by);
+    const AddressUse then{.users = left, .installed = left > 0};
+    stage.addresses[set].emplace_back(address, then);
+    if (then.installed == now.installed) return;
+    Writes& writes = then.installed ? stage.adds : stage.deletes;
     writes.in(table_of(address.family()), kAddressSets[set]).push_back(address_element(kAddressSets[set], address));
-    stage.addresses[set].emplace_back(address, wanted);
   };
-  for (const auto& [address, change] : users) {
+  for (const auto& [address, by] : users) {
     auto it = belief.find(address);
-    compare(address, it == belief.end() ? AddressUse() : it->second, change);
+    change(address, it == belief.end() ? AddressUse() : it->second, by);
   }
   if (!stage.last || !sweep_) return;
   for (const auto& [address, now] : belief) {
-    if (!users.contains(address)) compare(address, now, 0);
+    if (now.users == 0 && !users.contains(address)) change(address, now, 0);
   }
 }
 
@@ -349,37 +369,32 @@ void Engine::settle(Stage&& stage) {
   belief_.strays.clear();
   for (const auto& [table, code] : stage.codes) belief_.tables[table].codes.insert(code);
   for (const auto& [table, length] : stage.lengths) belief_.tables[table].lengths.insert(length);
-  for (auto& [key, installed] : stage.frontends) {
-    edits.frontends.erase(key);
-    if (installed) {
-      belief_.frontends[key] = std::move(*installed);
+  for (auto& [edit, installed] : stage.frontends) {
+    if (edit->second) {
+      belief_.frontends.insert_or_assign(edit->first, std::move(installed));
     } else {
-      belief_.frontends.erase(key);
+      belief_.frontends.erase(edit->first);
+    }
+    edits.frontends.erase(edit);
+  }
+  for (auto& [edit, installed] : stage.groups) {
+    if (edit->second) {
+      belief_.groups.insert_or_assign(edit->first, std::move(installed));
+    } else {
+      belief_.groups.erase(edit->first);
+    }
+    edits.groups.erase(edit);
+  }
+  for (std::size_t set = 0; set < std::size(kAddressSets); ++set) {
+    for (const auto& [address, use] : stage.addresses[set]) {
+      if (use.installed) {
+        belief_.addresses[set].insert_or_assign(address, use);
+      } else {
+        belief_.addresses[set].erase(address);
+      }
     }
   }
-  for (auto& [key, installed] : stage.groups) {
-    edits.groups.erase(key);
-    if (installed) {
-      belief_.groups[key] = std::move(*installed);
-    } else {
-      belief_.groups.erase(key);
-    }
-  }
-  for (std::size_t set = 0; set < std::size(kAddressSets); ++set) settle_addresses(set, stage);
   if (stage.last) sweep_ = false;
-}
-
-void Engine::settle_addresses(std::size_t set, const Stage& stage) {
-  auto& belief = belief_.addresses[set];
-  for (const auto& [address, change] : stage.users[set]) {
-    AddressUse& use = belief[address];
-    use.users = static_cast<std::uint32_t>(use.users + change);
-  }
-  for (const auto& [address, installed] : stage.addresses[set]) belief[address].installed = installed;
-  for (const auto& [address, change] : stage.users[set]) {
-    auto it = belief.find(address);
-    if (it != belief.end() && it->second.users == 0 && !it->second.installed) belief.erase(it);
-  }
 }
 
 std::optional<FrontendKey> Engine::culprit(const nft::Batch& batch, const nft::Refusal& refusal) const {

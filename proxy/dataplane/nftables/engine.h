@@ -57,22 +57,22 @@ class Engine {
     Writes deletes;
     Writes adds;
     std::size_t weight = 0;
-    std::vector<std::pair<FrontendKey, std::optional<Installed>>> frontends;
-    std::vector<std::pair<GroupKey, std::optional<InstalledGroup>>> groups;
+    std::vector<std::pair<FrontendEdits::const_iterator, Installed>> frontends;
+    std::vector<std::pair<GroupEdits::const_iterator, InstalledGroup>> groups;
     PerAddressSet<std::unordered_map<net::Ip, std::int64_t>> users;  // change of AddressUse::users
-    PerAddressSet<std::vector<std::pair<net::Ip, bool>>> addresses;
+    PerAddressSet<std::vector<std::pair<net::Ip, AddressUse>>> addresses;
     std::set<std::pair<std::size_t, std::uint32_t>> codes;  // table index, code
     std::set<std::pair<std::size_t, RangeLength>> lengths;
     bool last = false;  // nothing is left after it
   };
-  Stage stage() const;
+  Stage stage(bool has_rules) const;
   void stage_tables(Stage& stage) const;
-  void stage_frontend(const FrontendKey& key, const std::optional<Wanted>& wanted, Stage& stage) const;
-  void stage_group(const GroupKey& key, const std::optional<WantedGroup>& wanted, Stage& stage) const;
+  void stage_rules(Stage& stage) const;
+  void stage_frontend(FrontendEdits::const_iterator edit, Stage& stage) const;
+  void stage_group(GroupEdits::const_iterator edit, Stage& stage) const;
   void stage_code(std::size_t table, std::optional<std::uint32_t> code, Stage& stage) const;
   void stage_addresses(std::size_t set, Stage& stage) const;
   void settle(Stage&& stage);
-  void settle_addresses(std::size_t set, const Stage& stage);
   bool shrinks(const GroupKey& key, const std::optional<WantedGroup>& wanted) const;
   bool must_be_one_transaction() const;
   std::size_t table_of(net::Family family) const;

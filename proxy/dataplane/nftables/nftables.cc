@@ -123,8 +123,8 @@ class Nftables final : public Dataplane {
   bool ready_ = false;  // the kernel was read, so that belief means something
 };
 
-// Everything the layout uses, put before the kernel under a name nobody has.
-std::optional<nft::Refusal> try_family(nft::Kernel& kernel, net::Family family, const Options& options) {
+// Everything the layout uses, under a name nobody has.
+void add_everything(nft::Batch& to, net::Family family, const Options& options) {
   const nft::TableId table{family, options.instance + "-probe"};
   const Settings settings{.mark = options.masquerade_mark};
   const model::NodeState node;
@@ -134,7 +134,7 @@ std::optional<nft::Refusal> try_family(nft::Kernel& kernel, net::Family family, 
     add_code(batch, table, code, settings, node);
   }
   add_length(batch, table, {.node_port = false, .bits = 24});
-  return kernel.check(batch);
+  std::move(batch.begin(), batch.end(), std::back_inserter(to));
 }
 
 // Whether the kernel takes out-of-window packets for part of their connection, so that none of them is invalid.
@@ -151,8 +151,15 @@ struct Tried {
 Tried try_families(nft::Kernel& kernel, const Options& options) {
   Tried tried;
   std::string why_not;
+  // Both at once if they will do: the kernel waits for a grace period before it forgets what it checked (linux v6.1
+  // net/netfilter/nf_tables_api.c __nf_tables_abort).
+  nft::Batch both;
+  for (net::Family family : kFamilies) add_everything(both, family, options);
+  const bool both_usable = !kernel.check(both);
   for (net::Family family : kFamilies) {
-    const auto refusal = try_family(kernel, family, options);
+    nft::Batch one;
+    add_everything(one, family, options);
+    const auto refusal = both_usable ? std::nullopt : kernel.check(one);
     if (!refusal) {
       tried.usable.push_back(family);
       tried.reason += base::cat(tried.reason.empty() ? "" : " and ", net::to_string(family));

@@ -1,6 +1,9 @@
 #include "proxy/dataplane/nftables/plan.h"
 
 #include <algorithm>
+#include <bitset>
+#include <map>
+#include <set>
 
 #include "base/strings.h"
 #include "proxy/dataplane/nftables/claims.h"
@@ -23,10 +26,10 @@ bool before(const Slot& a, const Slot& b) { return a.address != b.address ? a.ad
 
 std::vector<Slot> targets_of(const std::vector<model::Endpoint>& endpoints, net::Family family) {
   std::vector<Slot> slots;
+  slots.reserve(endpoints.size());
   for (const model::Endpoint& e : endpoints) {
     if (e.port != 0 && e.address.family() == family) slots.push_back({e.address, e.port, e.local});
   }
-  std::sort(slots.begin(), slots.end(), before);
   slots.erase(std::unique(slots.begin(), slots.end(), [](const Slot& a, const Slot& b) { return a.same_target(b); }),
               slots.end());
   return slots;
@@ -57,7 +60,7 @@ Wanted wanted_by(const model::Frontend& frontend, const model::PortState& port, 
   wanted.cluster_ip = frontend.kind == model::FrontendKind::ClusterIp;
   wanted.restricted = frontend.restricted;
   for (const net::Prefix& range : port.allowed_sources) {
-    if (frontend.restricted && range.family() == port.family) wanted.sources.insert(range);
+    if (frontend.restricted && range.family() == port.family) wanted.sources.push_back(range);
   }
   const auto served_from = [&](model::Pool pool) {
     return frontend.pool == pool || (frontend.short_circuit && pool == model::Pool::Cluster);
@@ -100,6 +103,7 @@ bool is_reachable(const model::Frontend& frontend, const model::PortState& port)
 }
 
 std::vector<Slot> arrange_slots(const std::vector<Slot>& have, const std::vector<Slot>& want) {
+  if (have.empty()) return want;
   std::vector<Slot> result(want.size());
   std::vector<bool> placed(want.size(), false);
   for (std::size_t i = 0; i < std::min(have.size(), want.size()); ++i) {
@@ -125,37 +129,52 @@ class Numbers {
   explicit Numbers(const InstalledGroup& have) {
     for (const InstalledPool& pool : have) {
       for (const auto& [member, slot] : pool.members) {
-        if (taken_.insert(member & kNumber).second)
-          known_.emplace(std::pair(slot.address, slot.port), member & kNumber);
+        if (take(member & kNumber)) known_.emplace(std::pair(slot.address, slot.port), member & kNumber);
       }
     }
   }
   std::uint32_t of(const Slot& slot) {
-    const std::pair target(slot.address, slot.port);
-    auto it = known_.find(target);
-    if (it != known_.end()) return it->second;
-    std::uint32_t number = stable_hash(base::cat(slot.address.to_string(), " ", slot.port)) % kNumber + 1;
-    if (taken_.size() >= kNumber) taken_.clear();  // then numbers of who left are given out again
-    while (!taken_.insert(number).second) number = number % kNumber + 1;
-    known_.emplace(target, number);
-    return number;
+    const auto [it, is_new] = known_.try_emplace({slot.address, slot.port}, first_of(slot));
+    if (!is_new) return it->second;
+    if (count_ == kNumber) {  // then numbers of who left are given out again
+      taken_.reset();
+      count_ = 0;
+    }
+    while (!take(it->second)) it->second = it->second % kNumber + 1;
+    return it->second;
   }
 
  private:
+  static std::uint32_t first_of(const Slot& slot) {
+    std::array<char, 18> name{};
+    std::copy(slot.address.bytes().begin(), slot.address.bytes().end(), name.begin());
+    name[16] = static_cast<char>(slot.port >> 8);
+    name[17] = static_cast<char>(slot.port);
+    return stable_hash({name.data(), name.size()}) % kNumber + 1;
+  }
+  bool take(std::uint32_t number) {
+    if (taken_[number]) return false;
+    taken_.set(number);
+    ++count_;
+    return true;
+  }
+
   std::map<std::pair<net::Ip, std::uint16_t>, std::uint32_t> known_;
-  std::set<std::uint32_t> taken_;
+  std::bitset<kNumber + 1> taken_;
+  std::size_t count_ = 0;
 };
 
-std::vector<std::uint32_t> arrange_choices(const std::vector<std::uint32_t>& have,
-                                           const std::map<std::uint32_t, Slot>& members) {
-  std::vector<std::uint32_t> result(members.size());
-  std::set<std::uint32_t> placed;
+std::vector<std::uint32_t> arrange_choices(const std::vector<std::uint32_t>& have, const InstalledPool& pool) {
+  std::vector<std::uint32_t> result(pool.members.size());
+  std::bitset<kNumber + 1> placed;
   for (std::size_t i = 0; i < std::min(have.size(), result.size()); ++i) {
-    if (members.contains(have[i]) && placed.insert(have[i]).second) result[i] = have[i];
+    if (pool.find(have[i]) == nullptr || placed[have[i] & kNumber]) continue;
+    placed.set(have[i] & kNumber);
+    result[i] = have[i];
   }
   std::size_t hole = 0;
-  for (const auto& [member, ignored] : members) {
-    if (placed.contains(member)) continue;
+  for (const auto& [member, ignored] : pool.members) {
+    if (placed[member & kNumber]) continue;
     while (result[hole] != 0) ++hole;
     result[hole] = member;
   }
@@ -199,14 +218,14 @@ std::vector<FrontendKey> keys_of(const model::PortState& port) {
 
 std::vector<std::pair<FrontendKey, Wanted>> frontends_of(const model::ServiceState& state, const GroupOf& group_of) {
   std::vector<std::pair<FrontendKey, Wanted>> out;
-  std::set<FrontendKey> seen;
   for (const model::PortState& port : state.ports) {
     for (const model::Frontend& frontend : port.frontends) {
-      if (!is_reachable(frontend, port)) continue;
-      const FrontendKey key = key_of(frontend, port);
-      if (seen.insert(key).second) out.emplace_back(key, wanted_by(frontend, port, group_of));
+      if (is_reachable(frontend, port)) out.emplace_back(key_of(frontend, port), wanted_by(frontend, port, group_of));
     }
   }
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  out.erase(std::unique(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.first == b.first; }),
+            out.end());
   return out;
 }
 
@@ -242,8 +261,11 @@ InstalledGroup arrange(std::uint32_t group, const InstalledGroup& have, const Wa
   Numbers numbers(have);
   for (std::size_t i = 0; i < result.size(); ++i) {
     const std::uint32_t pool = pool_of(group, i == 1);
-    for (const Slot& slot : want[i]) result[i].members.emplace(pool | numbers.of(slot), slot);
-    result[i].choices = arrange_choices(have[i].choices, result[i].members);
+    result[i].members.reserve(want[i].size());
+    for (const Slot& slot : want[i]) result[i].members.emplace_back(pool | numbers.of(slot), slot);
+    std::sort(result[i].members.begin(), result[i].members.end(),
+              [](const Member& a, const Member& b) { return a.first < b.first; });
+    result[i].choices = arrange_choices(have[i].choices, result[i]);
     if (!want[i].empty()) result[i].share = pool | static_cast<std::uint32_t>(result[i].choices.size());
   }
   return result;
@@ -278,8 +300,15 @@ std::size_t FrontendDelta::size() const {
          sources_deleted.size() + sources_added.size();
 }
 
+const Slot* InstalledPool::find(std::uint32_t member) const {
+  const auto it = std::lower_bound(members.begin(), members.end(), member,
+                                   [](const Member& m, std::uint32_t number) { return m.first < number; });
+  return it != members.end() && it->first == member ? &it->second : nullptr;
+}
+
 FrontendDelta difference(const Installed& have, const Installed& want) {
   FrontendDelta delta;
+  if (have.slots[0].empty()) delta.added.reserve(want.slots[0].size() + want.slots[1].size());
   const Slot none;
   for (std::size_t pool = 0; pool < have.slots.size(); ++pool) {
     const std::vector<Slot>& old_slots = have.slots[pool];
@@ -374,10 +403,3 @@ std::string plan_text(const model::NodeState& node, const std::vector<model::Ser
 }
 
 }  // namespace fairlead::proxy::dataplane::nftables
-
-std::size_t std::hash<fairlead::proxy::dataplane::nftables::FrontendKey>::operator()(
-    const fairlead::proxy::dataplane::nftables::FrontendKey& key) const noexcept {
-  const std::size_t rest = std::size_t{key.port} << 16 | static_cast<std::size_t>(key.protocol) << 8 |
-                           static_cast<std::size_t>(key.node_port) << 1 | static_cast<std::size_t>(key.family);
-  return std::hash<fairlead::net::Ip>()(key.address) ^ (rest * 0x9e3779b97f4a7c15ULL);
-}

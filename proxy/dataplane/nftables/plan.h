@@ -9,9 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,8 +53,8 @@ struct Wanted {
   PerPool<std::vector<Slot>> endpoints;   // as many as the two codes say; none when they stick
   std::optional<std::uint32_t> group;     // whose members its clients stick to
   bool cluster_ip = false;
-  bool restricted = false;  // to `sources`
-  std::set<net::Prefix> sources;
+  bool restricted = false;           // to `sources`
+  std::vector<net::Prefix> sources;  // sorted, each once
   bool operator==(const Wanted&) const = default;
 };
 
@@ -69,7 +67,7 @@ struct Installed {
   std::optional<std::uint32_t> group;
   bool cluster_ip = false;
   bool restricted = false;
-  std::set<net::Prefix> sources;
+  std::vector<net::Prefix> sources;  // sorted, each once
   bool operator==(const Installed&) const = default;
 };
 
@@ -81,11 +79,13 @@ struct GroupKey {
   std::string to_string() const;  // "group 7"
 };
 using WantedGroup = PerPool<std::vector<Slot>>;
+using Member = std::pair<std::uint32_t, Slot>;
 struct InstalledPool {
-  std::map<std::uint32_t, Slot> members;  // by member
-  std::vector<std::uint32_t> choices;     // members, each once; 0: a hole
-  std::optional<std::uint32_t> share;     // pool and number of choices
+  std::vector<Member> members;         // sorted by number, each once
+  std::vector<std::uint32_t> choices;  // members, each once; 0: a hole
+  std::optional<std::uint32_t> share;  // pool and number of choices
   bool operator==(const InstalledPool&) const = default;
+  const Slot* find(std::uint32_t member) const;
 };
 using InstalledGroup = PerPool<InstalledPool>;
 
@@ -141,5 +141,9 @@ std::string plan_text(const model::NodeState& node, const std::vector<model::Ser
 
 template <>
 struct std::hash<fairlead::proxy::dataplane::nftables::FrontendKey> {
-  std::size_t operator()(const fairlead::proxy::dataplane::nftables::FrontendKey& key) const noexcept;
+  std::size_t operator()(const fairlead::proxy::dataplane::nftables::FrontendKey& key) const noexcept {
+    const std::size_t rest = std::size_t{key.port} << 16 | static_cast<std::size_t>(key.protocol) << 8 |
+                             static_cast<std::size_t>(key.node_port) << 1 | static_cast<std::size_t>(key.family);
+    return std::hash<fairlead::net::Ip>()(key.address) ^ (rest * 0x9e3779b97f4a7c15ULL);
+  }
 };

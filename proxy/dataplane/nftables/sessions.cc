@@ -68,7 +68,7 @@ void Sessions::erase(const model::Key& service, GroupEdits& edits) {
 }
 
 GroupOf Sessions::groups_of(const model::Key& service) const {
-  return [this, service](const model::PortState& port) -> std::optional<std::uint32_t> {
+  return [this, &service](const model::PortState& port) -> std::optional<std::uint32_t> {
     auto it = groups_.find(port_of(service, port));
     return it == groups_.end() ? std::nullopt : std::optional(it->second);
   };

@@ -25,7 +25,7 @@ class Sessions {
  public:
   void upsert(const model::ServiceState& state, GroupEdits& edits, const Adopted& adopted);
   void erase(const model::Key& service, GroupEdits& edits);
-  // For the ports last given to upsert().
+  // For the ports last given to upsert(), while `service` lives.
   GroupOf groups_of(const model::Key& service) const;
 
  private:

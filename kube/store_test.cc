@@ -93,6 +93,29 @@ TEST(Store, SlicesBelongToTheServiceOfTheirOwnNamespace) {
   EXPECT_EQ(store.slices_of({"elsewhere", "a"}).size(), 1U);
 }
 
+TEST(Store, CountsTheEndpointsThatBelongToAService) {
+  Store store;
+  const auto with = [](EndpointSlice slice, std::size_t endpoints) {
+    slice.endpoints.resize(endpoints);
+    return slice;
+  };
+  store.upsert(with(slice("s1", "a"), 3));
+  store.upsert(with(slice("s2", "a"), 1));
+  store.upsert(with(slice("s3", ""), 5));
+  EXPECT_EQ(store.endpoint_count(), 4U);
+  store.upsert(with(slice("s1", "a"), 2));
+  EXPECT_EQ(store.endpoint_count(), 3U);
+  store.upsert(with(slice("s1", "b"), 2));
+  EXPECT_EQ(store.endpoint_count(), 3U);
+  store.upsert(with(slice("s1", ""), 2));
+  EXPECT_EQ(store.endpoint_count(), 1U);
+  store.upsert(with(slice("s3", "b"), 5));
+  EXPECT_EQ(store.endpoint_count(), 6U);
+  store.erase(Kind::EndpointSlice, key("s3"));
+  store.replace(Kind::EndpointSlice, {});
+  EXPECT_EQ(store.endpoint_count(), 0U);
+}
+
 TEST(Store, ReplaceDeletesWhatIsMissingAndTouchesNothingThatIsEqual) {
   Store store;
   for (const char* name : {"gone", "same", "moved"}) store.upsert(service(name, "1"));

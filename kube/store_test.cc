@@ -51,13 +51,7 @@ TEST(Store, ANewResourceVersionAloneChangesNothing) {
   EXPECT_EQ(store.slices().at(key("a-1")).meta.resource_version, "2");
 
   EndpointSlice changed = slice("a-1", "a", "3");
-  changed.endpoints.push_back({.address = net::Ip::v4(10, 0, 0, 1),
-                               .ready = {},
-                               .serving = {},
-                               .terminating = {},
-                               .node_name = {},
-                               .zone_hints = {},
-                               .node_hints = {}});
+  changed.endpoints.push_back({.address = net::Ip::v4(10, 0, 0, 1), .ready = {}, .serving = {}, .terminating = {}});
   store.upsert(changed);
   EXPECT_EQ(store.take_dirty().services, std::set<Key>{key("a")});
   EXPECT_EQ(store.slices().at(key("a-1")), changed);

@@ -39,7 +39,7 @@ class Store final : public Sink {
   Dirty take_dirty();
 
   const Service* service(const Key& key) const;
-  // The slices that name `service`, ordered by slice key.
+  // The slices that name `service`, ordered by slice key; valid until the store changes.
   const std::vector<const EndpointSlice*>& slices_of(const Key& service) const;
   const std::map<Key, Service>& services() const { return services_; }
   const std::map<Key, EndpointSlice>& slices() const { return slices_; }

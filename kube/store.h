@@ -25,8 +25,8 @@ struct Dirty {
 class Store final : public Sink {
  public:
   Store() = default;
-  Store(const Store&) = delete;  // slices_of() points into it
-  Store& operator=(const Store&) = delete;
+  Store(Store&&) = default;  // no copies: slices_by_service_ points into slices_
+  Store& operator=(Store&&) = default;
 
   void upsert(Object object) override;
   void erase(Kind kind, const Key& key) override;

@@ -188,7 +188,7 @@ void Controller::log_progress(const Outcome& outcome, bool first_sync) {
   const std::string writes = base::cat(outcome.kernel_writes);
   if (first_sync) {
     log::info("first sync done", {{"services", base::cat(store_.services().size())},
-                                  {"endpoints", base::cat(count_endpoints(store_))},
+                                  {"endpoints", base::cat(store_.endpoint_count())},
                                   {"kernel_writes", base::cat(totals.first_sync_writes)},
                                   {"took_ms", milliseconds(outcome.took)},
                                   {"since_start_ms", milliseconds(totals.first_sync_after)},
@@ -221,14 +221,6 @@ void Controller::log_progress(const Outcome& outcome, bool first_sync) {
   if (const std::uint64_t held_back = failure_log_.take_held_back(); held_back > 0) {
     log::warn("more services fail than are listed here", {{"not_listed", base::cat(held_back)}});
   }
-}
-
-std::uint64_t count_endpoints(const kube::Store& store) {
-  std::uint64_t count = 0;
-  for (const auto& [key, slice] : store.slices()) {
-    if (!slice.service_name.empty()) count += slice.endpoints.size();
-  }
-  return count;
 }
 
 }  // namespace fairlead::agent

@@ -79,7 +79,4 @@ class Controller final : public kube::Sink {
   bool node_known_ = false;
 };
 
-// Endpoints known, ready or not: what /metrics and the status count.
-std::uint64_t count_endpoints(const kube::Store& store);
-
 }  // namespace fairlead::agent

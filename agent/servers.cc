@@ -77,7 +77,7 @@ HttpResponse Servers::metrics() {
   const Controller& controller = parts_.controller;
   const Ledger& ledger = controller.ledger();
   Gauges gauges{.services = controller.store().services().size(),
-                .endpoints = count_endpoints(controller.store()),
+                .endpoints = controller.store().endpoint_count(),
                 .failing_services = ledger.failing().size(),
                 .service_changes_pending = ledger.totals().service_events_pending,
                 .endpoint_changes_pending = ledger.totals().slice_events_pending,

@@ -165,7 +165,7 @@ std::string status_json(const Identity& identity, const Controller& controller, 
   status.set("source", source_value(source));
   status.set("synced", Value(ledger.synced()));
   status.set("services", Value(static_cast<std::uint64_t>(controller.store().services().size())));
-  status.set("endpoints", Value(count_endpoints(controller.store())));
+  status.set("endpoints", Value(controller.store().endpoint_count()));
   set_progress(status, ledger.totals());
   status.set("failing", Value(static_cast<std::uint64_t>(ledger.failing().size())));
   status.set("failures", failures_value(ledger, clock));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "kube/topologies.h"
 
 namespace fairlead::kube {
 namespace {
@@ -137,6 +138,7 @@ class ApiSource::Feed {
   const ApiSourceOptions& options_;
   Resource resource_;
   Reflector reflector_;
+  Topologies topologies_;  // over all streams: most objects that it is about came with earlier ones
 
   std::unique_ptr<HttpStream> stream_;
   std::unique_ptr<ListDecoder> list_;     // of a LIST under way
@@ -200,9 +202,15 @@ void ApiSource::Feed::on_head(const HttpHead& head) {
     take(reflector_.on_garbage(encoding.error()));
   } else if (is_list_) {
     list_ = make_list_decoder(
-        *encoding, kind_, [this](Object object) { reflector_.on_item(std::move(object)); }, options_.limits);
+        *encoding, kind_,
+        [this](Object object) {
+          topologies_.share(object);
+          reflector_.on_item(std::move(object));
+        },
+        options_.limits);
   } else {
     const OnEvent on_event = [this](WatchEvent event) {
+      if (event.object) topologies_.share(*event.object);
       Step step = reflector_.on_event(std::move(event));
       if (std::holds_alternative<Proceed>(step)) return true;
       decided_ = std::move(step);

@@ -17,6 +17,7 @@
 #include "kube/k8s.pb.h"
 #include "kube/proto_decode.h"
 #include "kube/stream.h"
+#include "kube/topologies.h"
 
 namespace fairlead::kube {
 namespace {
@@ -141,8 +142,11 @@ void print_row(std::string_view name, const Feeder* feeder, std::size_t objects,
 
 void run_list(Encoding encoding, Size size, long before_kb) {
   std::vector<Object> objects;
-  const auto decoder = make_list_decoder(encoding, Kind::EndpointSlice,
-                                         [&objects](Object object) { objects.push_back(std::move(object)); });
+  Topologies topologies;  // as a source shares them
+  const auto decoder = make_list_decoder(encoding, Kind::EndpointSlice, [&](Object object) {
+    topologies.share(object);
+    objects.push_back(std::move(object));
+  });
   Feeder feeder(*decoder);
   if (encoding == Encoding::Json) {
     feeder.append(R"({"kind":"EndpointSliceList","metadata":{"resourceVersion":"5"},"items":[)");
@@ -165,7 +169,9 @@ void run_list(Encoding encoding, Size size, long before_kb) {
 
 void run_watch(Encoding encoding, Size size, long before_kb) {
   std::vector<Object> objects;
-  const auto decoder = make_watch_decoder(encoding, Kind::EndpointSlice, [&objects](WatchEvent event) {
+  Topologies topologies;
+  const auto decoder = make_watch_decoder(encoding, Kind::EndpointSlice, [&](WatchEvent event) {
+    topologies.share(*event.object);
     objects.push_back(std::move(*event.object));
     return true;
   });
@@ -180,9 +186,11 @@ void run_watch(Encoding encoding, Size size, long before_kb) {
 
 void run_floor(Size size, long before_kb) {
   ProtoDecoder decoder;
+  Topologies topologies;
   std::vector<Object> objects;
   for (int i = 0; i < size.slices; ++i) {
     auto object = decoder.object(Kind::EndpointSlice, slice_proto(i, size.endpoints));
+    if (object) topologies.share(*object);
     if (object) objects.push_back(std::as_const(*object));  // a copy, of exactly the size it needs
   }
   print_row("floor", nullptr, objects.size(), before_kb);

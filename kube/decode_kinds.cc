@@ -96,9 +96,11 @@ Result<std::optional<Endpoint>> decode_endpoint(const Field& item, AddressType t
   out.ready = TRY(ready.boolean());
   out.serving = TRY(serving.boolean());
   out.terminating = TRY(terminating.boolean());
-  out.node_name = TRY(node_name.text());
-  out.zone_hints = TRY(decode_hint_names(hints, "forZones"));
-  out.node_hints = TRY(decode_hint_names(hints, "forNodes"));
+  Topology topology;
+  topology.node_name = TRY(node_name.text());
+  topology.zone_hints = TRY(decode_hint_names(hints, "forZones"));
+  topology.node_hints = TRY(decode_hint_names(hints, "forNodes"));
+  out.topology = std::move(topology);
   const auto address = TRY(decode_address(item, type));
   if (!address) return std::optional<Endpoint>();
   out.address = *address;
@@ -185,7 +187,7 @@ Status add_subset_addresses(const Field& list, bool ready, std::array<EndpointSl
     Endpoint endpoint;
     endpoint.address = *address;
     endpoint.ready = ready;
-    endpoint.node_name = TRY(node_name.text());
+    endpoint.topology = Topology{.node_name = TRY(node_name.text())};
     (*slices)[address->is_v4() ? 0 : 1].endpoints.push_back(std::move(endpoint));
     return {};
   });

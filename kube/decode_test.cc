@@ -227,8 +227,8 @@ endpoints:
   expected.service_name = "web";
   expected.address_type = AddressType::Ipv6;
   expected.ports = {{"http", Protocol::Tcp, 8080}, {"all", Protocol::Udp, 0}};
-  expected.endpoints = {{ip("fd00::1"), true, std::nullopt, false, "node1", {"a"}, {"node1"}},
-                        {ip("fd00::2"), std::nullopt, std::nullopt, std::nullopt, "", {}, {}}};
+  expected.endpoints = {{ip("fd00::1"), true, std::nullopt, false, Topology{"node1", {"a"}, {"node1"}}},
+                        {ip("fd00::2"), std::nullopt, std::nullopt, std::nullopt, {}}};
   expected.last_change_trigger_time = "2026-01-01T00:00:00Z";
   EXPECT_EQ(read, expected);
 }
@@ -361,7 +361,7 @@ subsets:
     return ManifestObject{Object(out), 2};
   };
   const auto endpoint = [](std::string_view address, bool ready, std::string node) {
-    return Endpoint{ip(address), ready, std::nullopt, std::nullopt, std::move(node), {}, {}};
+    return Endpoint{ip(address), ready, std::nullopt, std::nullopt, Topology{.node_name = std::move(node)}};
   };
   EXPECT_EQ(
       read->objects,

@@ -36,6 +36,14 @@ std::string_view to_string(ServiceType type) {
   return "?";
 }
 
+SharedTopology::SharedTopology(Topology value)
+    : value_(value == Topology() ? nullptr : std::make_shared<const Topology>(std::move(value))) {}
+
+const Topology& SharedTopology::operator*() const {
+  static const Topology empty;
+  return value_ == nullptr ? empty : *value_;
+}
+
 std::string_view to_string(Kind kind) {
   switch (kind) {
     case Kind::Service: return "Service";

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <iosfwd>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -91,14 +92,34 @@ struct EndpointPort {
   bool operator==(const EndpointPort&) const = default;
 };
 
+// Where an endpoint runs, and for whose clients it is meant.
+struct Topology {
+  std::string node_name{};
+  std::vector<std::string> zone_hints{};
+  std::vector<std::string> node_hints{};
+  bool operator==(const Topology&) const = default;
+};
+
+// A Topology by value that copies share: a cluster has far more endpoints than places for them. Never null.
+class SharedTopology {
+ public:
+  SharedTopology() = default;
+  SharedTopology(Topology value);
+  const Topology& operator*() const;
+  const Topology* operator->() const { return &**this; }
+  bool operator==(const SharedTopology& other) const { return value_ == other.value_ || **this == *other; }
+  bool is_shared() const { return value_.use_count() > 1; }  // REQUIRES that no other thread has a copy
+
+ private:
+  std::shared_ptr<const Topology> value_;  // null: an empty one
+};
+
 struct Endpoint {
   net::Ip address;  // addresses[0], the only one the API gives a meaning to
   std::optional<bool> ready;
   std::optional<bool> serving;
   std::optional<bool> terminating;
-  std::string node_name;
-  std::vector<std::string> zone_hints;
-  std::vector<std::string> node_hints;
+  SharedTopology topology{};
   bool operator==(const Endpoint&) const = default;
 };
 

@@ -138,9 +138,10 @@ std::optional<Endpoint> convert(const proto::Endpoint& message, AddressType type
   if (conditions.has_ready()) endpoint.ready = conditions.ready();
   if (conditions.has_serving()) endpoint.serving = conditions.serving();
   if (conditions.has_terminating()) endpoint.terminating = conditions.terminating();
-  endpoint.node_name = message.nodename();
-  for (const proto::ForZone& zone : message.hints().forzones()) endpoint.zone_hints.push_back(zone.name());
-  for (const proto::ForNode& node : message.hints().fornodes()) endpoint.node_hints.push_back(node.name());
+  Topology topology{.node_name = message.nodename()};
+  for (const proto::ForZone& zone : message.hints().forzones()) topology.zone_hints.push_back(zone.name());
+  for (const proto::ForNode& node : message.hints().fornodes()) topology.node_hints.push_back(node.name());
+  endpoint.topology = std::move(topology);
   return endpoint;
 }
 

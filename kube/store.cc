@@ -18,6 +18,8 @@ bool differs(T* have, const T& want) {
 // The service a slice belongs to; an empty name means none.
 Key owner_of(const EndpointSlice& slice) { return {slice.meta.key.ns, slice.service_name}; }
 
+bool in_key_order(const EndpointSlice* a, const EndpointSlice* b) { return a->meta.key < b->meta.key; }
+
 }  // namespace
 
 void Store::upsert(Object object) {
@@ -34,11 +36,17 @@ void Store::upsert_one(Service service) {
 void Store::upsert_one(EndpointSlice slice) {
   auto [it, added] = slices_.try_emplace(slice.meta.key);
   if (!added && !differs(&it->second, slice)) return;
-  if (!added && it->second.service_name != slice.service_name) disown(it->second);
+  if (!added) disown(it->second);
   it->second = std::move(slice);
-  if (it->second.service_name.empty()) return;
-  Key owner = owner_of(it->second);
-  slices_by_service_[owner].insert(it->first);
+  own(it->second);
+}
+
+void Store::own(const EndpointSlice& slice) {
+  if (slice.service_name.empty()) return;
+  Key owner = owner_of(slice);
+  std::vector<const EndpointSlice*>& siblings = slices_by_service_[owner];
+  siblings.insert(std::lower_bound(siblings.begin(), siblings.end(), &slice, in_key_order), &slice);
+  endpoint_count_ += slice.endpoints.size();
   dirty_.services.insert(std::move(owner));
 }
 
@@ -46,9 +54,9 @@ void Store::disown(const EndpointSlice& slice) {
   if (slice.service_name.empty()) return;
   Key owner = owner_of(slice);
   const auto it = slices_by_service_.find(owner);
-  if (it != slices_by_service_.end() && it->second.erase(slice.meta.key) != 0 && it->second.empty()) {
-    slices_by_service_.erase(it);
-  }
+  std::erase(it->second, &slice);
+  if (it->second.empty()) slices_by_service_.erase(it);
+  endpoint_count_ -= slice.endpoints.size();
   dirty_.services.insert(std::move(owner));
 }
 
@@ -124,13 +132,10 @@ const Service* Store::service(const Key& key) const {
   return it == services_.end() ? nullptr : &it->second;
 }
 
-std::vector<const EndpointSlice*> Store::slices_of(const Key& service) const {
-  std::vector<const EndpointSlice*> out;
+const std::vector<const EndpointSlice*>& Store::slices_of(const Key& service) const {
+  static const std::vector<const EndpointSlice*> none;
   const auto it = slices_by_service_.find(service);
-  if (it == slices_by_service_.end()) return out;
-  out.reserve(it->second.size());
-  for (const Key& key : it->second) out.push_back(&slices_.at(key));
-  return out;
+  return it == slices_by_service_.end() ? none : it->second;
 }
 
 }  // namespace fairlead::kube

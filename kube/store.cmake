@@ -5,5 +5,5 @@ fairlead_library(fairlead_kube_decode SOURCES decode.cc decode_kinds.cc decode_s
                  LINK fairlead_kube_objects)
 target_link_libraries(fairlead_kube_decode PRIVATE PkgConfig::YAML_CPP)
 
-fairlead_test(kube_store_tests SOURCES store_test.cc LINK fairlead_kube_store)
+fairlead_test(kube_store_tests SOURCES store_test.cc topologies_test.cc LINK fairlead_kube_store)
 fairlead_test(kube_decode_tests SOURCES decode_test.cc yaml_test.cc LINK fairlead_kube_decode)

@@ -24,6 +24,10 @@ struct Dirty {
 
 class Store final : public Sink {
  public:
+  Store() = default;
+  Store(Store&&) = default;  // no copies: slices_by_service_ points into slices_
+  Store& operator=(Store&&) = default;
+
   void upsert(Object object) override;
   void erase(Kind kind, const Key& key) override;
   void replace(Kind kind, std::vector<Object> objects) override;
@@ -35,10 +39,11 @@ class Store final : public Sink {
   Dirty take_dirty();
 
   const Service* service(const Key& key) const;
-  // The slices that name `service`, ordered by slice key.
-  std::vector<const EndpointSlice*> slices_of(const Key& service) const;
+  // The slices that name `service`, ordered by slice key; valid until the store changes.
+  const std::vector<const EndpointSlice*>& slices_of(const Key& service) const;
   const std::map<Key, Service>& services() const { return services_; }
   const std::map<Key, EndpointSlice>& slices() const { return slices_; }
+  std::size_t endpoint_count() const { return endpoint_count_; }  // ready or not, of slices that name a service
   const Node* node() const {
     return nodes_.empty() ? nullptr : &nodes_.begin()->second;
   }  // sources pass only the own Node
@@ -49,12 +54,15 @@ class Store final : public Sink {
   void upsert_one(EndpointSlice slice);
   void upsert_one(Node node);
   void upsert_one(ServiceCidr cidr);
-  void disown(const EndpointSlice& slice);  // takes it from its service's set, and marks that service
+  // Puts it among its service's slices or takes it from there, and marks that service.
+  void own(const EndpointSlice& slice);
+  void disown(const EndpointSlice& slice);
   std::vector<Key> keys(Kind kind) const;
 
   std::map<Key, Service> services_;
   std::map<Key, EndpointSlice> slices_;
-  std::map<Key, std::set<Key>> slices_by_service_;
+  std::map<Key, std::vector<const EndpointSlice*>> slices_by_service_;  // of slices_, in key order
+  std::size_t endpoint_count_ = 0;
   std::map<Key, Node> nodes_;
   std::map<Key, ServiceCidr> service_cidrs_;
   std::array<bool, kKindCount> synced_{};

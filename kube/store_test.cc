@@ -51,13 +51,7 @@ TEST(Store, ANewResourceVersionAloneChangesNothing) {
   EXPECT_EQ(store.slices().at(key("a-1")).meta.resource_version, "2");
 
   EndpointSlice changed = slice("a-1", "a", "3");
-  changed.endpoints.push_back({.address = net::Ip::v4(10, 0, 0, 1),
-                               .ready = {},
-                               .serving = {},
-                               .terminating = {},
-                               .node_name = {},
-                               .zone_hints = {},
-                               .node_hints = {}});
+  changed.endpoints.push_back({.address = net::Ip::v4(10, 0, 0, 1), .ready = {}, .serving = {}, .terminating = {}});
   store.upsert(changed);
   EXPECT_EQ(store.take_dirty().services, std::set<Key>{key("a")});
   EXPECT_EQ(store.slices().at(key("a-1")), changed);
@@ -91,6 +85,29 @@ TEST(Store, SlicesBelongToTheServiceOfTheirOwnNamespace) {
   store.upsert(other);
   EXPECT_TRUE(store.slices_of(key("a")).empty());
   EXPECT_EQ(store.slices_of({"elsewhere", "a"}).size(), 1U);
+}
+
+TEST(Store, CountsTheEndpointsThatBelongToAService) {
+  Store store;
+  const auto with = [](EndpointSlice slice, std::size_t endpoints) {
+    slice.endpoints.resize(endpoints);
+    return slice;
+  };
+  store.upsert(with(slice("s1", "a"), 3));
+  store.upsert(with(slice("s2", "a"), 1));
+  store.upsert(with(slice("s3", ""), 5));
+  EXPECT_EQ(store.endpoint_count(), 4U);
+  store.upsert(with(slice("s1", "a"), 2));
+  EXPECT_EQ(store.endpoint_count(), 3U);
+  store.upsert(with(slice("s1", "b"), 2));
+  EXPECT_EQ(store.endpoint_count(), 3U);
+  store.upsert(with(slice("s1", ""), 2));
+  EXPECT_EQ(store.endpoint_count(), 1U);
+  store.upsert(with(slice("s3", "b"), 5));
+  EXPECT_EQ(store.endpoint_count(), 6U);
+  store.erase(Kind::EndpointSlice, key("s3"));
+  store.replace(Kind::EndpointSlice, {});
+  EXPECT_EQ(store.endpoint_count(), 0U);
 }
 
 TEST(Store, ReplaceDeletesWhatIsMissingAndTouchesNothingThatIsEqual) {

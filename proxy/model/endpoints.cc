@@ -7,7 +7,8 @@ namespace fairlead::proxy::model {
 namespace {
 
 bool is_local(const kube::Endpoint& endpoint, const NodeView& node) {
-  return !endpoint.node_name.empty() && endpoint.node_name == node.name;
+  const std::string& name = endpoint.topology->node_name;
+  return !name.empty() && name == node.name;
 }
 
 // A slice serves one family; FQDN slices serve none.
@@ -31,13 +32,14 @@ std::uint16_t port_number(const kube::EndpointSlice& slice, std::string_view nam
 // KEP-1669: drains, that is: terminating, but still answers.
 bool drains(const Candidate& candidate) { return candidate.serving && candidate.terminating; }
 
+using Hints = std::vector<std::string> kube::Topology::*;
+
 // KEP-2433 and KEP-3015, hints: whether every ready endpoint carries one and at least one is for us.
-bool all_hinted(const std::vector<Candidate>& candidates, std::vector<std::string> kube::Endpoint::*hints,
-                const std::string& ours) {
+bool all_hinted(const std::vector<Candidate>& candidates, Hints hints, const std::string& ours) {
   bool any_ours = false;
   for (const Candidate& candidate : candidates) {
     if (!candidate.ready) continue;
-    const std::vector<std::string>& given = candidate.source->*hints;
+    const std::vector<std::string>& given = (*candidate.source->topology).*hints;
     if (given.empty()) return false;
     any_ours = any_ours || std::find(given.begin(), given.end(), ours) != given.end();
   }
@@ -45,10 +47,9 @@ bool all_hinted(const std::vector<Candidate>& candidates, std::vector<std::strin
 }
 
 // Which hints restrict the cluster set on this node: those for nodes before those for zones, else none (nullptr).
-std::vector<std::string> kube::Endpoint::*hints_to_follow(const std::vector<Candidate>& candidates,
-                                                          const NodeView& node) {
-  if (all_hinted(candidates, &kube::Endpoint::node_hints, node.name)) return &kube::Endpoint::node_hints;
-  if (all_hinted(candidates, &kube::Endpoint::zone_hints, node.zone)) return &kube::Endpoint::zone_hints;
+Hints hints_to_follow(const std::vector<Candidate>& candidates, const NodeView& node) {
+  if (all_hinted(candidates, &kube::Topology::node_hints, node.name)) return &kube::Topology::node_hints;
+  if (all_hinted(candidates, &kube::Topology::zone_hints, node.zone)) return &kube::Topology::zone_hints;
   return nullptr;
 }
 
@@ -65,10 +66,10 @@ std::vector<Endpoint> pick(const std::vector<Candidate>& candidates, Predicate w
 // The ready ones that the hints leave; when there are none, whatever drains, hints or not (KEP-1669).
 std::vector<Endpoint> cluster_set(const std::vector<Candidate>& candidates, const NodeView& node) {
   const auto hints = hints_to_follow(candidates, node);
-  const std::string& ours = hints == &kube::Endpoint::node_hints ? node.name : node.zone;
+  const std::string& ours = hints == &kube::Topology::node_hints ? node.name : node.zone;
   std::vector<Endpoint> out = pick(candidates, [&](const Candidate& candidate) {
     if (!candidate.ready || hints == nullptr) return candidate.ready;
-    const std::vector<std::string>& given = candidate.source->*hints;
+    const std::vector<std::string>& given = (*candidate.source->topology).*hints;
     return std::find(given.begin(), given.end(), ours) != given.end();
   });
   return out.empty() ? pick(candidates, drains) : out;

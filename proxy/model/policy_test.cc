@@ -126,7 +126,7 @@ TEST(Policy, TerminatingEndpointsServeWhereNobodyElseDoes) {
 
 TEST(Policy, FlowsMayStayWithWhateverServesWhateverThePolicyAndTheHints) {
   kube::Endpoint hinted = at("10.244.2.1");
-  hinted.zone_hints = {"zone-b"};
+  hinted.topology = kube::Topology{.node_name = "node2", .zone_hints = {"zone-b"}};
   kube::Endpoint published = gone(at("10.244.2.5"));
   published.ready = true;  // publishNotReadyAddresses
   const std::vector<EndpointSlice> slices{

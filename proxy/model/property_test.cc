@@ -80,8 +80,8 @@ kube::EndpointSlice random_slice(int n) {
     out.ports.push_back({port_name(), protocol(), static_cast<std::uint16_t>(8080 * below(2))});
   }
   for (int i = below(4); i > 0; --i) {
-    out.endpoints.push_back({any_ip(), maybe_bool(), maybe_bool(), maybe_bool(), node_name(), hints("zone-a", "zone-b"),
-                             hints("node1", "node2")});
+    out.endpoints.push_back({any_ip(), maybe_bool(), maybe_bool(), maybe_bool(),
+                             kube::Topology{node_name(), hints("zone-a", "zone-b"), hints("node1", "node2")}});
   }
   return out;
 }

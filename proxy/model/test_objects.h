@@ -52,7 +52,7 @@ inline Service exposed_web(ServiceType type = ServiceType::LoadBalancer) {
 inline kube::Endpoint at(std::string_view address, std::string node = "node2") {
   kube::Endpoint endpoint;
   endpoint.address = ip(address);
-  endpoint.node_name = std::move(node);
+  endpoint.topology = kube::Topology{.node_name = std::move(node)};
   return endpoint;
 }
 inline kube::Endpoint not_ready(kube::Endpoint endpoint) {

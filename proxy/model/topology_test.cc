@@ -13,11 +13,15 @@ using Names = std::vector<std::string>;
 kube::Endpoint here(int n) { return at("10.244.0." + std::to_string(n), "node1"); }
 kube::Endpoint there(int n) { return at("10.244.0." + std::to_string(n), "node2"); }
 kube::Endpoint zones(kube::Endpoint endpoint, Names names) {
-  endpoint.zone_hints = std::move(names);
+  endpoint.topology = kube::Topology{.node_name = endpoint.topology->node_name,
+                                     .zone_hints = std::move(names),
+                                     .node_hints = endpoint.topology->node_hints};
   return endpoint;
 }
 kube::Endpoint nodes(kube::Endpoint endpoint, Names names) {
-  endpoint.node_hints = std::move(names);
+  endpoint.topology = kube::Topology{.node_name = endpoint.topology->node_name,
+                                     .zone_hints = endpoint.topology->zone_hints,
+                                     .node_hints = std::move(names)};
   return endpoint;
 }
 

@@ -40,7 +40,15 @@ void mix_in(kube::Service& service, std::uint32_t index) {
   }
 }
 
-kube::EndpointSlice make_slice(const ClusterSize& size, std::uint32_t index, net::Family family) {
+// As a source shares them.
+std::vector<kube::SharedTopology> make_nodes() {
+  std::vector<kube::SharedTopology> nodes;
+  for (int i = 0; i < 100; ++i) nodes.emplace_back(kube::Topology{.node_name = base::cat("node", i)});
+  return nodes;
+}
+
+kube::EndpointSlice make_slice(const ClusterSize& size, std::uint32_t index, net::Family family,
+                               const std::vector<kube::SharedTopology>& nodes) {
   const bool ipv6 = family == net::Family::V6;
   kube::EndpointSlice slice;
   slice.meta.key = {std::string(kNamespace), service_name(index) + (ipv6 ? "-slice6" : "-slice")};
@@ -54,7 +62,7 @@ kube::EndpointSlice make_slice(const ClusterSize& size, std::uint32_t index, net
     kube::Endpoint endpoint;
     endpoint.address = ipv6 ? apiserver::mixed_endpoint6(n) : address(kPodBase + n);
     endpoint.ready = true;
-    endpoint.node_name = base::cat("node", n % 100);
+    endpoint.topology = nodes[n % nodes.size()];
     slice.endpoints.push_back(std::move(endpoint));
   }
   return slice;
@@ -96,10 +104,11 @@ std::vector<kube::Object> make_services(const ClusterSize& size) {
 
 std::vector<kube::Object> make_slices(const ClusterSize& size) {
   std::vector<kube::Object> objects;
+  const std::vector<kube::SharedTopology> nodes = make_nodes();
   objects.reserve(std::size_t{size.services} * (size.kind == ClusterKind::Mixed ? 2 : 1));
   for (std::uint32_t i = 0; i < size.services; ++i) {
-    objects.emplace_back(make_slice(size, i, net::Family::V4));
-    if (size.kind == ClusterKind::Mixed) objects.emplace_back(make_slice(size, i, net::Family::V6));
+    objects.emplace_back(make_slice(size, i, net::Family::V4, nodes));
+    if (size.kind == ClusterKind::Mixed) objects.emplace_back(make_slice(size, i, net::Family::V6, nodes));
   }
   return objects;
 }

@@ -56,7 +56,7 @@ void add_service(kube::Store& store, const std::string& name, const net::Ip& pod
   slice.meta.key = {"bench", name + "-slice"};
   slice.service_name = name;
   slice.endpoints.front().address = pod;
-  slice.endpoints.front().node_name = "node1";
+  slice.endpoints.front().topology = kube::Topology{.node_name = "node1"};
   store.upsert(std::move(service));
   store.upsert(std::move(slice));
 }

@@ -180,7 +180,7 @@ kube::Endpoint History::random_endpoint(Family family) {
   endpoint.ready = true;
   endpoint.serving = true;
   endpoint.terminating = false;
-  endpoint.node_name = random_.pick(universe_.nodes).meta.key.name;
+  endpoint.topology = kube::Topology{.node_name = random_.pick(universe_.nodes).meta.key.name};
   return endpoint;
 }
 

@@ -298,22 +298,28 @@ struct HistoryMoves {
   }
   void endpoint_node() const {
     change_endpoint([&](kube::Endpoint& endpoint) {
-      endpoint.node_name = random.pick<std::string>({"", "node1", "node2"});
+      kube::Topology topology = *endpoint.topology;
+      topology.node_name = random.pick<std::string>({"", "node1", "node2"});
+      endpoint.topology = std::move(topology);
     });
   }
   void zone_hints() const {
     change_slice([&](EndpointSlice& slice) {
       for (kube::Endpoint& endpoint : slice.endpoints) {
-        endpoint.zone_hints = random.pick<std::vector<std::string>>({{"zone-a"}, {"zone-b"}, {"zone-a", "zone-b"}});
-        if (random.one_in(8)) endpoint.zone_hints.clear();
+        kube::Topology topology = *endpoint.topology;
+        topology.zone_hints = random.pick<std::vector<std::string>>({{"zone-a"}, {"zone-b"}, {"zone-a", "zone-b"}});
+        if (random.one_in(8)) topology.zone_hints.clear();
+        endpoint.topology = std::move(topology);
       }
     });
   }
   void node_hints() const {
     change_slice([&](EndpointSlice& slice) {
       for (kube::Endpoint& endpoint : slice.endpoints) {
-        endpoint.node_hints = random.pick<std::vector<std::string>>({{"node1"}, {"node2"}, {"node1", "node2"}});
-        if (random.one_in(8)) endpoint.node_hints.clear();
+        kube::Topology topology = *endpoint.topology;
+        topology.node_hints = random.pick<std::vector<std::string>>({{"node1"}, {"node2"}, {"node1", "node2"}});
+        if (random.one_in(8)) topology.node_hints.clear();
+        endpoint.topology = std::move(topology);
       }
     });
   }

@@ -74,10 +74,11 @@ Value endpoint_value(const kube::Endpoint& endpoint) {
   if (endpoint.terminating) conditions.set("terminating", Value(*endpoint.terminating));
   Value out;
   out.set("addresses", addresses({endpoint.address})).set("conditions", std::move(conditions));
-  if (!endpoint.node_name.empty()) out.set("nodeName", Value(endpoint.node_name));
+  const kube::Topology& topology = *endpoint.topology;
+  if (!topology.node_name.empty()) out.set("nodeName", Value(topology.node_name));
   Value hints;
-  if (!endpoint.zone_hints.empty()) hints.set("forZones", names(endpoint.zone_hints));
-  if (!endpoint.node_hints.empty()) hints.set("forNodes", names(endpoint.node_hints));
+  if (!topology.zone_hints.empty()) hints.set("forZones", names(topology.zone_hints));
+  if (!topology.node_hints.empty()) hints.set("forNodes", names(topology.node_hints));
   if (!hints.is_null()) out.set("hints", std::move(hints));
   return out;
 }

@@ -4,8 +4,7 @@ namespace fairlead::cni {
 
 const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
-      &kLoopback,
-      &kStatic,
+      &kFairlead, &kBridge, &kPtp, &kMacvlan, &kIpvlan, &kLoopback, &kStatic,
   };
   return kAll;
 }

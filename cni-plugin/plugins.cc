@@ -4,7 +4,7 @@ namespace fairlead::cni {
 
 const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
-      &kFairlead, &kBridge, &kPtp, &kMacvlan, &kIpvlan, &kLoopback, &kStatic,
+      &kFairlead, &kBridge, &kPtp, &kMacvlan, &kIpvlan, &kLoopback, &kHostLocal, &kStatic,
   };
   return kAll;
 }

@@ -418,7 +418,10 @@ Result<std::vector<RouteInfo>> Rtnl::list_routes(Family family, std::uint32_t li
   NetlinkMessage question(RTM_GETROUTE, NLM_F_DUMP);
   question.header(header).value(RTA_TABLE, std::uint32_t{RT_TABLE_MAIN});
   if (link != 0) question.value(RTA_OIF, link);
-  return gather(socket_, question, link, parse_route);
+  auto routes = gather(socket_, question, link, parse_route);
+  // A namespace that never had a route has no table (linux v6.1 net/ipv4/fib_frontend.c inet_dump_fib).
+  if (!routes && routes.error().errno_value() == ENOENT) return std::vector<RouteInfo>();
+  return routes;
 }
 
 Result<std::vector<NeighbourInfo>> Rtnl::list_neighbours(std::uint32_t link) {

@@ -54,7 +54,7 @@ class CniNft : public Network {
     });
     return all;
   }
-  std::string ruleset() { return output_on_host("nft list ruleset"); }
+  std::string ruleset() { return output_on_host("nft list ruleset 2>/dev/null"); }
 };
 
 TEST_F(CniNft, APodLeavesItsSubnetWithTheHostsAddress) {
@@ -269,8 +269,10 @@ TEST_F(CniNft, IptablesStillReadsItsTable) {
   add(kFirewall, call("a", R"({"type": "firewall", "iptablesAdminChainName": "MINE"})"));
   EXPECT_EQ(output_on_host("iptables -S 2>&1"),
             "-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N CNI-FORWARD\n-N MINE\n"
-            "-A FORWARD -j CNI-FORWARD\n-A FORWARD -s 10.9.9.9/32 -j ACCEPT\n"
-            "-A CNI-FORWARD -j MINE\n-A CNI-FORWARD -m mark --mark 0x1000/0x1000 -j ACCEPT\n");
+            "-A FORWARD -m comment --comment \"CNI firewall plugin rules\" -j CNI-FORWARD\n"
+            "-A FORWARD -s 10.9.9.9/32 -j ACCEPT\n"
+            "-A CNI-FORWARD -m comment --comment \"CNI firewall plugin admin overrides: MINE\" -j MINE\n"
+            "-A CNI-FORWARD -m mark --mark 0x1000/0x1000 -m comment --comment \"pods of fairlead-cni\" -j ACCEPT\n");
   // And restores what it saved.
   run_on_host("iptables-save | iptables-restore");
   const Server outside(in("outside"), SOCK_STREAM, 9000);
@@ -395,7 +397,7 @@ double median_us(int times, const std::function<Status(int)>& work) {
 
 // A figure to read, and a bound that only a mistake passes.
 TEST_F(CniNft, OnePodCostsFractionsOfAMillisecondAmongHundreds) {
-  run_on_host("iptables -P FORWARD DROP");
+  run_on_host("iptables -P FORWARD DROP; ip route add 10.1.0.0/16 dev cni0");
   const auto numbered = [&](int i) {
     Call made = call("a", ports(base::cat(R"({"protocol": "tcp", "containerPort": 80, "hostPort": )", 10000 + i, "}")),
                      base::cat("c", i));

@@ -1,10 +1,12 @@
 #include "net/nft/client.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -49,6 +51,11 @@ void read_elements(std::string_view body, std::vector<NotedElement>& into) {
 }
 
 bool missing(const Error& error) { return error.errno_value() == ENOENT; }
+
+bool deletes(const Command& command) {
+  return std::holds_alternative<DeleteElements>(command) || std::holds_alternative<DeleteTable>(command) ||
+         std::holds_alternative<FlushChain>(command);
+}
 
 // The answers to a batch, which are all there when its send returns: the first refusal, or the last message's
 // acknowledgement.
@@ -154,7 +161,28 @@ Status Client::commit(const Batch& batch, std::uint32_t generation) {
   if (::send(socket_.fd(), encoded.bytes.data(), encoded.bytes.size(), 0) < 0) {
     return Error::from_errno("cannot send an nftables batch", errno);
   }
-  return read_outcome(socket_.fd(), batch, encoded, first);
+  TRY(read_outcome(socket_.fd(), batch, encoded, first));
+  has_deleted_ = has_deleted_ || std::any_of(batch.begin(), batch.end(), deletes);
+  return {};
+}
+
+void Client::leave() && {
+  int gone[2] = {-1, -1};
+  if (!has_deleted_ || ::pipe2(gone, O_CLOEXEC) != 0) return;
+  const base::Fd waits(gone[0]);
+  const base::Fd tells(gone[1]);  // closed behind our side of the socket, which lets the child go on to its own
+  const NetlinkSocket ours = std::move(socket_);
+  if (::fork() != 0) return;  // without a child we wait ourselves
+  // From here on only system calls: other threads of the parent may hold any lock.
+  const auto low = static_cast<unsigned>(std::min(ours.fd(), waits.get()));
+  const auto high = static_cast<unsigned>(std::max(ours.fd(), waits.get()));
+  if (low > 0) ::close_range(0, low - 1, 0);
+  if (high > low + 1) ::close_range(low + 1, high - 1, 0);
+  ::close_range(high + 1, ~0U, 0);
+  char nothing = 0;
+  while (::read(waits.get(), &nothing, 1) < 0 && errno == EINTR) {
+  }
+  ::_exit(0);
 }
 
 }  // namespace fairlead::net::nft

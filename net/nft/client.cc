@@ -2,10 +2,12 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -182,6 +184,8 @@ void Client::leave() && {
   char nothing = 0;
   while (::read(waits.get(), &nothing, 1) < 0 && errno == EINTR) {
   }
+  // The kernel waits with everybody's commits locked out. So two grace periods pass here first, in which its own ends.
+  for (int i = 0; i < 2; ++i) ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
   ::_exit(0);
 }
 

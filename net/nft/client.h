@@ -41,8 +41,9 @@ class Client {
   Status commit(const Batch& batch, std::uint32_t generation = 0);
 
   // Closes the connection without waiting. After a deletion the kernel lets a closing nfnetlink socket wait for a grace
-  // period of RCU, some 5 to 30 ms (linux v6.1 net/netfilter/nf_tables_api.c nft_rcv_nl_event), also at a process' end.
-  // So a child that has nothing else open closes it; it is a zombie for as long as this process lives.
+  // period of RCU, some 5 to 30 ms, and everybody's commits with it (linux v6.1 net/netfilter/nf_tables_api.c
+  // nft_rcv_nl_event); also at a process' end. So a child that has nothing else open closes it a moment later. It is a
+  // zombie for as long as this process lives.
   void leave() &&;
 
  private:

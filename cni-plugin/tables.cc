@@ -281,7 +281,9 @@ Result<std::vector<Claim>> take_claims(const Call& call, Parts parts) {
 
 Status check_claims(const Call& call, const Claims& claims) {
   Tables tables = TRY(Tables::open());
-  return tables.check(call.attachment, claims);
+  Status done = tables.check(call.attachment, claims);
+  std::move(tables).leave();
+  return done;
 }
 
 Status sweep_claims(const Call& call, Parts parts) {

@@ -47,7 +47,7 @@ class Tables {
   // The comments of all elements, for tests of leaks: "<mark>:<digest of the network>", empty for shared ones.
   Result<std::vector<std::string>> comments();
 
-  // When all is done: no waiting for the kernel to forget what was taken (nft::Client::leave).
+  // When all is done: no waiting for the kernel to forget what anybody took (nft::close_elsewhere).
   void leave() && { std::move(client_).leave(); }
 
  private:

@@ -54,11 +54,6 @@ void read_elements(std::string_view body, std::vector<NotedElement>& into) {
 
 bool missing(const Error& error) { return error.errno_value() == ENOENT; }
 
-bool deletes(const Command& command) {
-  return std::holds_alternative<DeleteElements>(command) || std::holds_alternative<DeleteTable>(command) ||
-         std::holds_alternative<FlushChain>(command);
-}
-
 // The answers to a batch, which are all there when its send returns: the first refusal, or the last message's
 // acknowledgement.
 Status read_outcome(int fd, const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
@@ -163,17 +158,15 @@ Status Client::commit(const Batch& batch, std::uint32_t generation) {
   if (::send(socket_.fd(), encoded.bytes.data(), encoded.bytes.size(), 0) < 0) {
     return Error::from_errno("cannot send an nftables batch", errno);
   }
-  TRY(read_outcome(socket_.fd(), batch, encoded, first));
-  has_deleted_ = has_deleted_ || std::any_of(batch.begin(), batch.end(), deletes);
-  return {};
+  return read_outcome(socket_.fd(), batch, encoded, first);
 }
 
-void Client::leave() && {
+void close_elsewhere(NetlinkSocket socket) {
   int gone[2] = {-1, -1};
-  if (!has_deleted_ || ::pipe2(gone, O_CLOEXEC) != 0) return;
+  if (::pipe2(gone, O_CLOEXEC) != 0) return;
   const base::Fd waits(gone[0]);
   const base::Fd tells(gone[1]);  // closed behind our side of the socket, which lets the child go on to its own
-  const NetlinkSocket ours = std::move(socket_);
+  const NetlinkSocket ours = std::move(socket);
   if (::fork() != 0) return;  // without a child we wait ourselves
   // From here on only system calls: other threads of the parent may hold any lock.
   const auto low = static_cast<unsigned>(std::min(ours.fd(), waits.get()));

@@ -21,6 +21,12 @@ struct NotedElement {
   bool operator==(const NotedElement&) const = default;
 };
 
+// Closes an nfnetlink socket without waiting. When something was deleted from nftables a moment ago, by whomever, the
+// kernel lets a closing socket wait for a grace period of RCU, some 5 to 30 ms, and everybody's commits with it (linux
+// v6.1 net/netfilter/nf_tables_api.c nft_rcv_nl_event); also at a process' end. So a child that has nothing else open
+// closes it a moment later. It is a zombie for as long as this process lives.
+void close_elsewhere(NetlinkSocket socket);
+
 class Client {
  public:
   // Of the calling thread's present network namespace.
@@ -40,17 +46,12 @@ class Client {
   // All of it or nothing. ERESTART: the ruleset is no longer of that generation (0: any is right).
   Status commit(const Batch& batch, std::uint32_t generation = 0);
 
-  // Closes the connection without waiting. After a deletion the kernel lets a closing nfnetlink socket wait for a grace
-  // period of RCU, some 5 to 30 ms, and everybody's commits with it (linux v6.1 net/netfilter/nf_tables_api.c
-  // nft_rcv_nl_event); also at a process' end. So a child that has nothing else open closes it a moment later. It is a
-  // zombie for as long as this process lives.
-  void leave() &&;
+  void leave() && { close_elsewhere(std::move(socket_)); }
 
  private:
   explicit Client(NetlinkSocket socket) : socket_(std::move(socket)) {}
   NetlinkSocket socket_;
   std::uint32_t sequence_ = 1U << 30;  // of batches, away from the socket's own
-  bool has_deleted_ = false;
 };
 
 }  // namespace fairlead::net::nft

@@ -131,6 +131,8 @@ Names owned_elements() {
   return owned;
 }
 
+constexpr char kV4Route[] = R"({"dst":"0.0.0.0/0"})";
+
 TEST_F(CniLinks, FairleadDoesWhatAWholeChainDoesAndUndoesIt) {
   run([&](Rtnl& host) {
     skip_an_index(host);
@@ -140,8 +142,8 @@ TEST_F(CniLinks, FairleadDoesWhatAWholeChainDoesAndUndoesIt) {
         R"("ipMasq":true,"firewall":true,"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,)"
         R"("protocol":"tcp"}],"bandwidth":{"ingressRate":800000000,"ingressBurst":8000000,"egressRate":800000000,)"
         R"("egressBurst":8000000}})";
-    const std::string all = config("fairlead", keys, address("10.1.0.5/24"));
-    const std::string plain = config("fairlead", "", address("10.1.0.6/24"));
+    const std::string all = config("fairlead", keys, address("10.1.0.5/24"), kV4Route);
+    const std::string plain = config("fairlead", "", address("10.1.0.6/24"), kV4Route);
     add("fairlead", "a", a, all);
     add("fairlead", "b", b, plain);
     EXPECT_FALSE(owned_elements().empty());
@@ -161,9 +163,9 @@ TEST_F(CniLinks, GcTakesAwayTheNetworksLinksAndElementsThatNobodyHasEvenWithoutR
   run([&](Rtnl& host) {
     skip_an_index(host);
     Container &a = container(), &b = container(), &other = container();
-    const std::string in_a = config("fairlead", R"("ipMasq":true)", address("10.1.0.5/24"));
-    const std::string in_b = config("fairlead", R"("ipMasq":true)", address("10.1.0.6/24"));
-    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"));
+    const std::string in_a = config("fairlead", R"("ipMasq":true)", address("10.1.0.5/24"), kV4Route);
+    const std::string in_b = config("fairlead", R"("ipMasq":true)", address("10.1.0.6/24"), kV4Route);
+    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"), kV4Route);
     elsewhere.replace(elsewhere.find("pods"), 4, "elsewhere");
     add("fairlead", "a", a, in_a);
     add("fairlead", "b", b, in_b);

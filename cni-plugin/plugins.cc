@@ -4,9 +4,7 @@ namespace fairlead::cni {
 
 const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
-      &kLoopback,
-      &kHostLocal,
-      &kStatic,
+      &kFairlead, &kBridge, &kPtp, &kMacvlan, &kIpvlan, &kLoopback, &kHostLocal, &kStatic,
   };
   return kAll;
 }

@@ -184,7 +184,7 @@ TEST_F(HostLocal, ExhaustionIsTryAgainAndStatusSaysSoBefore) {
 TEST_F(HostLocal, AStateDirectoryThatCannotBeUsedIsAnIoErrorAndStatus50) {
   std::ofstream(folder_ / "networks") << "a file";
   const std::string text = base::cat("host-local: ", folder_ / "networks/net", ": Not a directory");
-  EXPECT_EQ(told(kOne), "5 " + text);
+  EXPECT_EQ(told(kOne).substr(0, text.size() + 2), "5 " + text);
   EXPECT_EQ(told(kOne, {.command = "DEL"}), "5 " + text);
   EXPECT_EQ(told(kOne, {.command = "STATUS", .version = "1.1.0"}), "50 " + text);
 }

@@ -26,6 +26,9 @@ inline constexpr int kDecode = 6;
 inline constexpr int kInvalidConfig = 7;
 inline constexpr int kInvalidNetns = 8;
 inline constexpr int kTryAgain = 11;
+// Ours. ADD: the attachment, or somebody else's interface of that name, is there already, and nothing was done. There
+// is nothing to undo: undoing would take away what works.
+inline constexpr int kAlreadyAttached = 100;
 inline constexpr int kNotAvailable = 50;         // STATUS: ADD cannot be served
 inline constexpr int kLimitedConnectivity = 51;  // STATUS: and running containers may suffer
 inline constexpr int kInternal = 999;            // what the Go library answers

@@ -32,6 +32,8 @@ Attempt add_or_undo(const Plugin& plugin, const Call& call, const World& world) 
   };
   Attempt attempt{add()};
   if (attempt.result) return attempt;
+  attempt.leaves_nothing = plugin.undoes_itself || attempt.result.error().code() == code::kAlreadyAttached;
+  if (attempt.leaves_nothing) return attempt;
   const Status undone = plugin.del(as_del(call), world);
   attempt.leaves_nothing = undone.has_value();
   if (!undone) attempt.result = joined({attempt.result.error(), undone.error().with_context("undoing it")}).error();

@@ -4,10 +4,8 @@ namespace fairlead::cni {
 
 const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
-      &kLoopback,
-      &kStatic,
-      &kPortmap,
-      &kFirewall,
+      &kFairlead,  &kBridge, &kPtp,     &kMacvlan,   &kIpvlan,   &kLoopback,
+      &kHostLocal, &kStatic, &kPortmap, &kBandwidth, &kFirewall, &kTuning,
   };
   return kAll;
 }

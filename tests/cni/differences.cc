@@ -18,14 +18,14 @@ const std::vector<Difference>& declared_differences() {
                "HostLocalTheSameAttachmentTwice, HostLocalNoSubnet, HostLocalHostBits, HostLocalTooSmall, "
                "HostLocalOverlap, HostLocalTwoFamiliesInASet, HostLocalAnEmptySet, HostLocalStartOutside, "
                "HostLocalEndBeforeStart, HostLocalABadAddress, HostLocalABadSubnet, StaticABadAddress, "
-               "BridgeDefaultGatewayBesideRoutes, BridgeHairpinAndPromisc, BridgeMtu, BridgeWithoutIpam, "
-               "BridgeInterfaceIsThere, BridgeTwice, PtpTwice, MacvlanABadMode, MacvlanNoMaster, "
+               "BridgeHairpinAndPromisc, "
+               "BridgeInterfaceIsThere, BridgeTwice, PtpTwice, MacvlanABadMode, "
                "MacvlanMtuAboveTheMasters, IpvlanABadMode, BandwidthRateWithoutBurst, "
                "BandwidthBurstWithoutRate, BandwidthTooLargeABurst, BandwidthNotChained, "
-               "TuningOfTheInterfaceByPlaceholder, TuningOutsideTheNetwork, TuningNotOnTheAllowlist, "
-               "TuningNotChained, PortmapFromOutsideTheHostAndThePod 0.4.0, "
-               "PortmapFromOutsideTheHostAndThePod 1.0.0, PortmapOfOneHostIp, PortmapNotChained, "
-               "PortmapABadPort, FirewallNotChained, FirewallABadBackend, FirewallABadPolicy"},
+               "TuningOutsideTheNetwork, "
+               "TuningNotChained, "
+               "PortmapNotChained, "
+               "PortmapABadPort, FirewallNotChained, FirewallABadPolicy"},
       {.id = "ips[].version",
        .reason = "versions before 1.0.0 require it in each of `ips`; the reference's loopback leaves it out",
        .ours = {"* ADD result.ips[*].version = *"},

@@ -27,8 +27,8 @@ Result<std::string> read_file(const std::string& path, std::size_t limit_bytes) 
   }
 }
 
-Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode) {
-  const std::string temporary = cat(path, ".tmp.", ::getpid());
+Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode, std::string temporary) {
+  if (temporary.empty()) temporary = cat(path, ".tmp.", ::getpid());
   Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
   if (!fd) return Error::from_errno(temporary, errno);
   while (!content.empty()) {

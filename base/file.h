@@ -12,6 +12,8 @@ namespace fairlead::base {
 Result<std::string> read_file(const std::string& path, std::size_t limit_bytes = std::size_t{256} << 20);
 
 // Readers see the old content or the new, never a part: temporary file in the same directory, then rename(2).
-Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode = 0644);
+// `temporary` for writers that may be killed and are alone with that name: whoever cleans up knows it then.
+Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode = 0644,
+                             std::string temporary = "");
 
 }  // namespace fairlead::base

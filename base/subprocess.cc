@@ -29,18 +29,34 @@ Result<Pipe> make_pipe() {
   return Pipe{Fd(fds[0]), Fd(fds[1])};
 }
 
-Result<pid_t> spawn(const std::vector<std::string>& argv, int in, int out, int err) {
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  out.reserve(texts.size() + 1);
+  for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+// `err` below 0: ours.
+Result<pid_t> spawn(const std::vector<std::string>& argv, const std::vector<std::string>& environment, int in, int out,
+                    int err) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in, 0);
   posix_spawn_file_actions_adddup2(&actions, out, 1);
-  posix_spawn_file_actions_adddup2(&actions, err, 2);
-  std::vector<char*> args;
-  args.reserve(argv.size() + 1);
-  for (const std::string& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
-  args.push_back(nullptr);
+  if (err >= 0) posix_spawn_file_actions_adddup2(&actions, err, 2);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t defaults;
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  const std::vector<char*> variables = pointers(environment);
   pid_t pid = -1;
-  const int rc = ::posix_spawnp(&pid, args[0], &actions, nullptr, args.data(), environ);
+  const int rc = ::posix_spawnp(&pid, argv[0].c_str(), &actions, &attributes, pointers(argv).data(),
+                                environment.empty() ? environ : variables.data());
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (rc != 0) return Error::from_errno(argv[0], rc);
   return pid;
@@ -70,11 +86,17 @@ int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128
 
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv, std::string_view input,
                                   std::chrono::milliseconds timeout) {
+  return run_process(argv, input, ProcessOptions{.timeout = timeout});
+}
+
+Result<ProcessOutput> run_process(const std::vector<std::string>& argv, std::string_view input,
+                                  const ProcessOptions& options) {
   using Clock = std::chrono::steady_clock;
   Pipe in = TRY(make_pipe());
   Pipe out = TRY(make_pipe());
-  Pipe err = TRY(make_pipe());
-  const pid_t pid = TRY(spawn(argv, in.read_end.get(), out.write_end.get(), err.write_end.get()));
+  Pipe err;
+  if (options.keep_stderr) err = TRY(make_pipe());
+  const pid_t pid = TRY(spawn(argv, options.environment, in.read_end.get(), out.write_end.get(), err.write_end.get()));
   in.read_end.reset();
   out.write_end.reset();
   err.write_end.reset();
@@ -82,14 +104,14 @@ Result<ProcessOutput> run_process(const std::vector<std::string>& argv, std::str
   if (in.write_end) ::fcntl(in.write_end.get(), F_SETFL, O_NONBLOCK);
 
   ProcessOutput result;
-  const auto deadline = Clock::now() + timeout;
+  const auto deadline = Clock::now() + options.timeout;
   while (out.read_end || err.read_end) {
     pollfd fds[] = {{out.read_end.get(), POLLIN, 0}, {err.read_end.get(), POLLIN, 0}, {in.write_end.get(), POLLOUT, 0}};
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (left <= 0 || ::poll(fds, 3, static_cast<int>(left)) == 0) {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, nullptr, 0);
-      return Error(cat(argv[0], ": killed after ", timeout.count(), " ms"), ETIMEDOUT);
+      return Error(cat(argv[0], ": killed after ", options.timeout.count(), " ms"), ETIMEDOUT);
     }
     if (fds[0].revents != 0) drain(out.read_end, result.out);
     if (fds[1].revents != 0) drain(err.read_end, result.err);

@@ -16,8 +16,16 @@ struct ProcessOutput {
   std::string err;
 };
 
+struct ProcessOptions {
+  std::chrono::milliseconds timeout = std::chrono::seconds(30);
+  std::vector<std::string> environment = {};  // "NAME=value"; empty: ours
+  bool keep_stderr = true;                    // else what it says there goes where ours does, and `err` stays empty
+};
+
 // Runs argv[0] (looked up in PATH) with `input` on its stdin. An Error means it could not be run, or overran
-// `timeout` and was killed; a non-zero exit is a normal result.
+// `timeout` and was killed; a non-zero exit is a normal result. SIGPIPE is the child's to die of, whatever it is to us.
+Result<ProcessOutput> run_process(const std::vector<std::string>& argv, std::string_view input,
+                                  const ProcessOptions& options);
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv, std::string_view input = {},
                                   std::chrono::milliseconds timeout = std::chrono::seconds(30));
 

@@ -26,12 +26,16 @@ inline constexpr int kDecode = 6;
 inline constexpr int kInvalidConfig = 7;
 inline constexpr int kInvalidNetns = 8;
 inline constexpr int kTryAgain = 11;
+// Ours. ADD: the attachment, or somebody else's interface of that name, is there already, and nothing was done. There
+// is nothing to undo: undoing would take away what works.
+inline constexpr int kAlreadyAttached = 100;
 inline constexpr int kNotAvailable = 50;         // STATUS: ADD cannot be served
 inline constexpr int kLimitedConnectivity = 51;  // STATUS: and running containers may suffer
 inline constexpr int kInternal = 999;            // what the Go library answers
 }  // namespace code
 
-// failure(code::kInvalidConfig, "bridge: ", ...)
+// failure(code::kInvalidConfig, "ipam.subnet: is missing"). The dispatcher puts the plugin's name in front. What
+// follows a line break in the message is the answer's `details`.
 template <typename... Parts>
 Error failure(int code, const Parts&... parts) {
   return Error(base::cat(parts...)).with_code(code);
@@ -53,6 +57,7 @@ struct Call {
   std::string plugin;  // the name it was called by: "bridge"
   Attachment attachment;
   std::string netns;                        // path; on DEL it may be empty or lead nowhere
+  bool own_netns_allowed = false;           // CNI_NETNS_OVERRIDE: `netns` may be the one we run in
   std::map<std::string, std::string> args;  // CNI_ARGS
   std::vector<std::string> path;            // CNI_PATH
   std::string version;                      // cniVersion of the configuration

@@ -16,43 +16,43 @@
 namespace fairlead::cni {
 
 struct Interface {
-  std::string name;
-  std::string mac;
-  std::string sandbox;    // path of the network namespace; empty: the host's
+  std::string name{};
+  std::string mac{};
+  std::string sandbox{};  // path of the network namespace; empty: the host's
   std::uint32_t mtu = 0;  // 0: not told
-  std::string socket_path;
-  std::string pci_id;
+  std::string socket_path{};
+  std::string pci_id{};
   bool operator==(const Interface&) const = default;
 };
 
 struct IpConfig {
-  std::optional<std::uint32_t> interface;  // index into NetResult::interfaces
-  net::InterfaceAddress address;           // host bits kept: 10.1.0.5/24
-  std::optional<net::Ip> gateway;
+  std::optional<std::uint32_t> interface {};  // index into NetResult::interfaces
+  net::InterfaceAddress address{};            // host bits kept: 10.1.0.5/24
+  std::optional<net::Ip> gateway{};
   bool operator==(const IpConfig&) const = default;
 };
 
 struct Route {
-  net::Prefix destination;
-  std::optional<net::Ip> gateway;  // absent: the first address' gateway of that family
-  std::optional<std::uint32_t> mtu, advmss, priority, table, scope;
+  net::Prefix destination{};
+  std::optional<net::Ip> gateway{};  // absent: the first address' gateway of that family
+  std::optional<std::uint32_t> mtu{}, advmss{}, priority{}, table{}, scope{};
   bool operator==(const Route&) const = default;
 };
 
 struct Dns {
-  std::vector<std::string> nameservers;
-  std::string domain;
-  std::vector<std::string> search;
-  std::vector<std::string> options;
+  std::vector<std::string> nameservers{};
+  std::string domain{};
+  std::vector<std::string> search{};
+  std::vector<std::string> options{};
   bool empty() const { return *this == Dns(); }
   bool operator==(const Dns&) const = default;
 };
 
 struct NetResult {
-  std::vector<Interface> interfaces;
-  std::vector<IpConfig> ips;
-  std::vector<Route> routes;
-  Dns dns;
+  std::vector<Interface> interfaces{};
+  std::vector<IpConfig> ips{};
+  std::vector<Route> routes{};
+  Dns dns{};
   bool operator==(const NetResult&) const = default;
 };
 std::ostream& operator<<(std::ostream& out, const NetResult& result);  // its JSON, for tests

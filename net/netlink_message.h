@@ -21,6 +21,15 @@ class NetlinkMessage {
   // NLM_F_REQUEST comes by itself; `flags` NLM_F_DUMP for many answers, NLM_F_ACK for none.
   NetlinkMessage(std::uint16_t type, std::uint16_t flags);
 
+  // What `fill(message)` appends, by itself: the inside of a nest that another function puts into its message.
+  template <typename Fill>
+  static std::string attributes(Fill&& fill) {
+    NetlinkMessage message(0, 0);
+    const std::size_t head = message.data_.size();
+    fill(message);
+    return message.data_.substr(head);
+  }
+
   // The protocol's own header (nfgenmsg, genlmsghdr, ifinfomsg), before any attribute.
   template <typename T>
   NetlinkMessage& header(const T& value) {

@@ -1,0 +1,163 @@
+#include "cni-plugin/host_link.h"
+
+#include <linux/netlink.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/strings.h"
+#include "cni-plugin/marks.h"
+#include "net/netlink_message.h"
+
+namespace fairlead::cni {
+namespace {
+
+using base::cat;
+using std::chrono::milliseconds;
+
+constexpr unsigned kNames = 8;  // of 44 bits each: a second one is never needed but by malice
+constexpr milliseconds kRemoval{500};
+constexpr milliseconds kComingUp{2000};
+constexpr std::uint8_t kOperUp = 6;  // IF_OPER_UP, linux v6.1 include/uapi/linux/if.h
+
+struct HostName {
+  std::string name;
+  std::optional<net::LinkInfo> ours;  // who has it already
+};
+
+// The first name that nobody has, or that we have.
+Result<HostName> host_name(net::Rtnl& host, const Attachment& attachment) {
+  const std::string alias = link_alias(attachment);
+  for (unsigned attempt = 0; attempt < kNames; ++attempt) {
+    std::string name = host_link_name(attachment, attempt);
+    auto link = TRY(host.find_link(name));
+    if (!link || link->alias == alias) return HostName{std::move(name), std::move(link)};
+  }
+  return Error(cat(kNames, " names for the host's end are all taken, the first is ", host_link_name(attachment)));
+}
+
+Error already_there(const std::string& ifname) {
+  return failure(code::kAlreadyAttached, "CNI_IFNAME: the container has an interface ", ifname, " already");
+}
+
+// In the child: only what a signal handler may do, then the end.
+[[noreturn]] void order_and_exit(int socket, const std::string& request) {
+  constexpr unsigned kEverything = ~0U;
+  if (::dup2(socket, 0) != 0) ::_exit(1);
+#ifdef SYS_close_range
+  const bool closed = ::syscall(SYS_close_range, 1U, kEverything, 0U) == 0;
+#else
+  const bool closed = false;
+#endif
+  for (int fd = 1; !closed && fd < 1024; ++fd) ::close(fd);  // linux before v5.9
+  (void)!::send(0, request.data(), request.size(), 0);
+  ::_exit(0);
+}
+
+// In the container's namespace, of which the thread is: a macvlan that was not renamed yet has a name of ours.
+Status remove_by_name(const Attachment& attachment) {
+  net::Rtnl inside = TRY(net::Rtnl::open());
+  for (const std::string& name : {attachment.ifname, host_link_name(attachment)}) {
+    const auto link = TRY(inside.find_link(name));
+    if (link) TRY(remove_link(link->index));
+  }
+  return {};
+}
+
+Status remove_now(std::uint32_t index) {
+  net::Rtnl rtnl = TRY(net::Rtnl::open());
+  Status removed = rtnl.order({net::delete_link_message(index)});
+  if (!removed && removed.error().errno_value() == ENODEV) return {};
+  return removed;
+}
+
+}  // namespace
+
+Result<std::string> create_veth(net::Rtnl& host, const Attachment& attachment, const net::Netns& netns,
+                                const VethWish& wish) {
+  const HostName found = TRY(host_name(host, attachment));
+  if (found.ours) {
+    // Left by a container of the same id whose namespace lives on, or is this one.
+    net::Rtnl inside = TRY(net::Rtnl::open(netns));
+    if (TRY(inside.find_link(attachment.ifname))) return already_there(attachment.ifname);
+    TRY(remove_link(found.ours->index));
+  }
+  const net::VethPair pair{.name = found.name,
+                           .alias = link_alias(attachment),
+                           .mac = wish.host_mac,
+                           .mtu = wish.mtu,
+                           .master = wish.master,
+                           .slave_data = wish.slave_data,
+                           .peer_name = attachment.ifname,
+                           .peer_mac = wish.container_mac,
+                           .peer_netns_fd = netns.fd()};
+  const auto outcomes = TRY(host.socket().order(net::create_veth(pair)));
+  if (!outcomes.front()) {
+    const Error& error = outcomes.front().error();
+    if (error.errno_value() == EEXIST) return already_there(attachment.ifname);
+    return error.with_context(cat("create ", found.name));
+  }
+  for (const Status& outcome : outcomes) {
+    if (outcome) continue;
+    // Without its mark nobody would find it again.
+    const auto made = TRY(host.find_link(found.name));
+    if (made) TRY(remove_link(made->index));
+    return outcome.error().with_context(cat("set up ", found.name));
+  }
+  return found.name;
+}
+
+Result<std::optional<net::LinkInfo>> find_host_link(net::Rtnl& host, const Attachment& attachment) {
+  return TRY(host_name(host, attachment)).ours;
+}
+
+Result<net::LinkInfo> wait_until_up(net::Rtnl& rtnl, const std::string& name) {
+  net::LinkInfo link = TRY(rtnl.link(name));
+  if (link.operstate == kOperUp) return link;
+  net::LinkEvents events = TRY(net::LinkEvents::open());
+  link = TRY(rtnl.link(name));  // it may have come up before we listened
+  const auto up = [&](const net::LinkEvent& event) { return event.index == link.index && event.operstate == kOperUp; };
+  const bool heard = link.operstate != kOperUp && TRY(events.await(kComingUp, up));
+  if (link.operstate != kOperUp && !heard) {
+    link = TRY(rtnl.link(name));
+    if (link.operstate != kOperUp)
+      return Error(cat(name, " did not come up: its operational state is ", unsigned{link.operstate}, ", not ",
+                       unsigned{kOperUp}));
+  }
+  link.operstate = kOperUp;
+  return link;
+}
+
+Status remove_link(std::uint32_t index) {
+  net::LinkEvents events = TRY(net::LinkEvents::open());
+  const net::NetlinkSocket socket = TRY(net::NetlinkSocket::open(NETLINK_ROUTE));
+  const std::string request = net::delete_link_message(index).finished();
+  const pid_t child = ::fork();
+  if (child == 0) order_and_exit(socket.fd(), request);
+  // The child is not waited for: we exit before it, and init takes it over. One that outlives its 30 ms in a process
+  // that goes on is a zombie until that one exits.
+  const auto gone = [&](const net::LinkEvent& event) { return event.deleted && event.index == index; };
+  if (child > 0 && TRY(events.await(kRemoval, gone))) return {};
+  return remove_now(index);
+}
+
+Status remove_interface(const Call& call) {
+  net::Rtnl host = TRY(net::Rtnl::open());
+  const auto ours = TRY(find_host_link(host, call.attachment));
+  if (ours) {
+    TRY_CONTEXT(remove_link(ours->index), cat("delete ", ours->name));
+    return {};
+  }
+  if (call.netns.empty()) return {};
+  const auto netns = net::Netns::open(call.netns);
+  if (!netns || *netns == TRY(net::Netns::current())) return {};  // gone; or the host's own links
+  Status removed = netns->run([&]() -> Status { return remove_by_name(call.attachment); });
+  TRY_CONTEXT(std::move(removed), cat("delete ", call.attachment.ifname));
+  return {};
+}
+
+}  // namespace fairlead::cni

@@ -1,0 +1,59 @@
+// Row: one story told to the reference plugins and to ours, each on a host of its own. What they answer and what they
+// do to the kernel is told in lines; lines that differ must be declared, and what is declared must differ.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "tests/cni/runtime.h"
+#include "tests/cni/snapshot.h"
+
+namespace fairlead::cnitest {
+
+// What the network's plugins are told, or a script (sh) that runs in the host.
+struct Step {
+  std::string verb;  // ADD CHECK DEL STATUS VERSION, "sh" or "connect"
+  Attachment attachment{};
+  std::string script{};      // of "sh"
+  bool lost_result = false;  // DEL: the runtime has no result any more
+};
+Step add(Attachment attachment = {});
+Step check(Attachment attachment = {});
+Step del(Attachment attachment = {});
+Step del_without_result(Attachment attachment = {});
+Step sh(std::string script);
+// From the namespace of a container ("" for the host's) to "address:port"; the line says who answers and whom it sees.
+Step connect(std::string from, std::string to);
+
+struct Row {
+  std::string name;     // CamelCase: a test's
+  std::string plugins;  // JSON list, its text
+  std::vector<Step> steps{add(), check(), del(), del()};
+  std::vector<std::string> differences{};                   // ids of declared_differences()
+  std::vector<std::string> versions{"1.0.0"};               // of cniVersion
+  std::string prior{};                                      // a script in the host, before all
+  std::string mentions{};                          // every error message has it, in any case; "theirs|ours"
+  std::vector<std::string> servers{};                       // containers that listen on [::]:80, TCP
+  std::vector<std::string> sysctls{}, container_sysctls{};  // to be looked at
+};
+std::ostream& operator<<(std::ostream& out, const Row& row);
+const std::vector<Row>& rows();
+
+// Globs ("* fails in * with code 7") of lines that only theirs, or only ours, have.
+struct Difference {
+  std::string id;
+  std::string reason;
+  std::vector<std::string> theirs{};
+  std::vector<std::string> ours{};
+};
+const std::vector<Difference>& declared_differences();
+
+// "1 ADD result.ips[0].address = 10.1.0.2/24", "1 ADD + host link cni0 ...": the lines of a step and how the kernel's
+// state changed by it, step by step.
+Result<Lines> tell(const Row& row, const std::string& version, Implementation implementation);
+
+// What is wrong with the two tellings, in sentences; empty: nothing.
+std::vector<std::string> verdict(const Row& row, const Lines& theirs, const Lines& ours);
+
+}  // namespace fairlead::cnitest

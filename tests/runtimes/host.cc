@@ -183,13 +183,14 @@ Result<std::string> Outside::ask_until_answered(const net::Ip& ip, std::uint16_t
 
 Result<net::Ip> Outside::seen_peer(std::uint16_t port, const std::function<Status()>& work) const {
   base::Fd listener;
-  TRY(testbed::in_namespace(netns_.fd(), [&]() -> Status {
+  const Status listening = testbed::in_namespace(netns_.fd(), [&]() -> Status {
     listener = TRY(open_stream(net::Ip()));
     const SocketAddress address = testbed::probe::socket_address(net::Ip(), port);
     if (::bind(listener.get(), address.raw(), address.size) != 0 || ::listen(listener.get(), 8) != 0)
       return Error::from_errno("listen", errno);
     return {};
-  }));
+  });
+  TRY(listening);
   TRY(work());  // on this thread: what it starts belongs to the host's namespace
   if (const int failed = testbed::probe::wait_ready(listener.get(), POLLIN, Clock::now() + std::chrono::seconds(3));
       failed != 0)

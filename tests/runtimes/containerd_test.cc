@@ -160,7 +160,8 @@ TEST_F(ContainerdTest, CtrRunConnectsAContainerForAsLongAsItRuns) {
   });
   ASSERT_OK(peer);
   EXPECT_EQ(peer->to_string(), Outside::host(net::Family::V4).to_string()) << "masqueraded";
-  expect_back_to(before);
+  // ctr calls DEL when the namespace is gone, and then bridge 1.1.1 of the reference leaves its masquerade rules.
+  if (!reference_plugins()) expect_back_to(before);
 }
 
 TEST_F(ContainerdTest, FiftyPodsAtOnceAnswerAndLeaveNothing) {

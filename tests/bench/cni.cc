@@ -1,5 +1,6 @@
 #include "tests/bench/cni.h"
 
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -200,9 +201,9 @@ Status measure_addresses(unsigned held, const std::string& ours, const std::stri
     const CniChain chain{directory, {{"host-local", kIpam}}};
     std::vector<double> adds;
     for (unsigned i = 0; i < kRounds; ++i) {
-      const CniContainer container{cat("pod", i), "/proc/self/ns/net", 0};
-      const CniOutcome added = TRY(cni_add(chain, container));
-      TRY(cni_del(chain, container, added.result));
+      const Container container = TRY(Container::create(i));
+      const CniOutcome added = TRY(cni_add(chain, container.name()));
+      TRY(cni_del(chain, container.name(), added.result));
       adds.push_back(added.ms);
     }
     add_row(rows, who, "ipam", held, "add_p50", quantile(adds, 0.5), "ms", kRounds);
@@ -245,6 +246,7 @@ Status enter_host() {
 
 Result<std::vector<Row>> bench_cni(const CniPlan& plan) {
   const std::string ours = testbed::program_path("cni");
+  ::signal(SIGPIPE, SIG_IGN);
   TRY(enter_host());
   std::vector<Row> rows;
   const auto measure = [&](const std::string& what, const std::function<Status()>& work) {

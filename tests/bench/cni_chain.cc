@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "base/fd.h"
@@ -42,7 +40,8 @@ Result<std::string> read_all(int fd) {
   }
 }
 
-// Its stdout; a non-zero exit is an Error with it. stdin is far below a pipe's capacity, and stderr is ours.
+// Its stdout; a non-zero exit is an Error with it. REQUIRES that SIGPIPE is ignored. stdin is far below a pipe's
+// capacity, and stderr is ours.
 Result<std::string> run_plugin(const std::string& path, std::vector<std::string> environment,
                                const std::string& input) {
   Ends in = TRY(make_pipe());
@@ -51,17 +50,27 @@ Result<std::string> run_plugin(const std::string& path, std::vector<std::string>
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in.read.get(), 0);
   posix_spawn_file_actions_adddup2(&actions, out.write.get(), 1);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t defaults;
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   std::vector<char*> pointers;
   for (std::string& variable : environment) pointers.push_back(variable.data());
   pointers.push_back(nullptr);
   char* argv[] = {const_cast<char*>(path.c_str()), nullptr};
   pid_t pid = -1;
-  const int failed = ::posix_spawn(&pid, path.c_str(), &actions, nullptr, argv, pointers.data());
+  const int failed = ::posix_spawn(&pid, path.c_str(), &actions, &attributes, argv, pointers.data());
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) return Error::from_errno(path, failed);
   in.read.reset();
   out.write.reset();
-  const bool written = ::write(in.write.get(), input.data(), input.size()) == static_cast<ssize_t>(input.size());
+  // EPIPE: the plugin is through without it (VERSION).
+  const bool written =
+      ::write(in.write.get(), input.data(), input.size()) == static_cast<ssize_t>(input.size()) || errno == EPIPE;
   in.write.reset();
   auto text = read_all(out.read.get());
   int status = 0;
@@ -95,8 +104,13 @@ Result<CniOutcome> cni_add(const CniChain& chain, const CniContainer& container)
   CniOutcome outcome;
   const std::uint64_t begin = monotonic_ns();
   for (const CniPlugin& plugin : chain.plugins) {
-    outcome.result = TRY(run_plugin(cat(chain.directory, "/", plugin.type), environment("ADD", chain, container),
-                                    configuration(plugin, container, outcome.result)));
+    auto result = run_plugin(cat(chain.directory, "/", plugin.type), environment("ADD", chain, container),
+                             configuration(plugin, container, outcome.result));
+    if (!result) {
+      (void)cni_del(chain, container, outcome.result).has_value();
+      return std::move(result).error();
+    }
+    outcome.result = *std::move(result);
   }
   outcome.ms = ms_since(begin);
   return outcome;

@@ -31,6 +31,7 @@ struct CniOutcome {
   std::string result;  // what the last plugin printed
 };
 
+// A failure is undone with DEL, as by a runtime.
 Result<CniOutcome> cni_add(const CniChain& chain, const CniContainer& container);
 // From the last plugin to the first, each with `result` as its prevResult.
 Result<CniOutcome> cni_del(const CniChain& chain, const CniContainer& container, const std::string& result);

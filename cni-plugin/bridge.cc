@@ -14,7 +14,9 @@
 #include "cni-plugin/host_settings.h"
 #include "cni-plugin/interface_config.h"
 #include "cni-plugin/link_check.h"
-#include "cni-plugin/plugin.h"
+#include "cni-plugin/masquerade.h"
+#include "cni-plugin/spoof.h"
+#include "cni-plugin/wired.h"
 
 namespace fairlead::cni {
 namespace {
@@ -22,6 +24,7 @@ namespace {
 using base::cat;
 
 // The result's interfaces are bridge, host's end, container's end: other plugins rely on it.
+constexpr std::uint32_t kHostInterface = 1;
 constexpr std::uint32_t kContainerInterface = 2;
 
 Error not_made(const BridgeConfig& config, const Error& error) {
@@ -112,7 +115,19 @@ Status serve_as_gateway(net::Rtnl& host, const net::LinkInfo& bridge, const Brid
   return enable_forwarding(result.ips);
 }
 
-Result<NetResult> add(const Call& call, const World& world) {
+Claims claims_of(const BridgeConfig& config, const NetResult& result) {
+  Claims claims;
+  if (config.masquerade) append(claims, masquerade_claims(result.ips));
+  const bool complete = result.interfaces.size() > kContainerInterface;
+  if (!config.mac_spoof_check || !complete) return claims;
+  const auto mac = net::parse_mac(result.interfaces[kContainerInterface].mac);
+  if (mac) append(claims, spoof_claims(result.interfaces[kHostInterface].name, *mac));
+  return claims;
+}
+
+}  // namespace
+
+Result<Wired> wire_bridge(const Call& call, const World& world) {
   const BridgeConfig config = TRY(parse_bridge_config(call));
   net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
@@ -148,17 +163,13 @@ Result<NetResult> add(const Call& call, const World& world) {
   TRY(override_dns(fields, result));
   const net::Mac bridge_mac_now = TRY(host.link(config.bridge)).mac;  // of one we did not make, that of a port it got
   result.interfaces[0] = {.name = bridge.name, .mac = net::to_string(bridge_mac_now)};
-  result.interfaces[1] = {.name = host_name, .mac = net::to_string(host_link.mac), .mtu = host_link.mtu};
+  result.interfaces[kHostInterface] = {.name = host_name, .mac = net::to_string(host_link.mac), .mtu = host_link.mtu};
   result.interfaces[kContainerInterface] = told(inside, call.netns);
-  return result;
+  Claims claims = claims_of(config, result);
+  return Wired{std::move(result), std::move(claims)};
 }
 
-Status del(const Call& call, const World& world) {
-  TRY(remove_interface(call));
-  return has_ipam(call) ? ipam_del(call, world) : Status();
-}
-
-Status check(const Call& call, const World& world) {
+Status check_bridge(const Call& call, const World& world) {
   const BridgeConfig config = TRY(parse_bridge_config(call));
   if (has_ipam(call)) TRY(ipam_check(call, world));
   const Inside inside = TRY(check_inside(call, "veth"));
@@ -177,13 +188,28 @@ Status check(const Call& call, const World& world) {
   return {};
 }
 
+Result<Claims> bridge_claims(const Call& call) {
+  const BridgeConfig config = TRY(parse_bridge_config(call));
+  return claims_of(config, *call.previous);
+}
+
+namespace {
+
+Result<NetResult> add(const Call& call, const World& world) { return with_claims(call, wire_bridge(call, world)); }
+
+Status check(const Call& call, const World& world) {
+  TRY(check_bridge(call, world));
+  return check_with_claims(call, bridge_claims(call));
+}
+
 }  // namespace
 
 const Plugin kBridge{.name = "bridge",
-                     .oldest_version = "0.1.0",
+                     .oldest_version = kVersions[0],
                      .about = "a veth to a bridge of the host",
                      .add = add,
-                     .del = del,
-                     .check = check};
+                     .del = unwire_alone,
+                     .check = check,
+                     .gc = sweep_wired};
 
 }  // namespace fairlead::cni

@@ -1,55 +1,78 @@
-// fairlead: a whole chain as one plugin. One process, one record and one result do what bridge (or ptp), portmap,
-// bandwidth and firewall do one behind another.
+// fairlead: a whole chain as one plugin. One process, one record, one nftables transaction and one result do what
+// bridge (or ptp), portmap, bandwidth and firewall do one behind another.
 //
-// Its configuration is that of all of them together, and `mode`:
-//   "bridge": the interface is the bridge plugin's
-//   "routed": a veth that is routed to without a subnet (routed.h)
-// Without `mode` it is "bridge" where the key `bridge` is set, else "routed".
-#include <algorithm>
-#include <vector>
-
+// Its configuration is that of all of them together, and
+//   mode      "bridge": the interface is the bridge plugin's; "routed": a veth that is routed to without a subnet
+//             (routed.cc). Without it: "bridge" where the key `bridge` is set, else "routed"
+//   firewall  true: as the firewall plugin does, the host forwards what goes to and comes from the pod whatever the
+//             policy of its FORWARD chain. Without it: nothing
 #include "base/strings.h"
 #include "cni-plugin/fields.h"
-#include "cni-plugin/plugin.h"
-#include "cni-plugin/routed.h"
+#include "cni-plugin/firewall.h"
+#include "cni-plugin/portmap.h"
+#include "cni-plugin/wired.h"
 
 namespace fairlead::cni {
 namespace {
 
-using Parts = std::vector<const Plugin*>;
+struct InterfacePart {
+  Result<Wired> (*wire)(const Call&, const World&);
+  Status (*check)(const Call&, const World&);
+  Result<Claims> (*claims)(const Call&);
+};
+constexpr InterfacePart kBridged{wire_bridge, check_bridge, bridge_claims};
+constexpr InterfacePart kRouted{wire_routed, check_routed, routed_claims};
 
-Result<const Plugin*> interface_part(const Fields& config) {
+Result<InterfacePart> interface_part(const Fields& config) {
   const auto mode = TRY(config.text("mode"));
-  if (!mode || mode->empty()) return config.has("bridge") ? &kBridge : &kRouted;
-  if (*mode == "bridge") return &kBridge;
-  if (*mode == "routed") return &kRouted;
+  if (!mode || mode->empty()) return config.has("bridge") ? kBridged : kRouted;
+  if (*mode == "bridge") return kBridged;
+  if (*mode == "routed") return kRouted;
   return config.error("mode", base::cat("\"", *mode, "\" is unknown; allowed is \"bridge\" or \"routed\""));
 }
 
-// In the order they work in; they are undone from the back. Each behind the first works on the result so far.
-Result<Parts> parts_of(const Call& call) {
-  const Fields config = TRY(Fields::of(call.config));
-  return Parts{TRY(interface_part(config))};
+// Behind the interface, by `call.previous`, which is what it became.
+Status append_others(const Call& call, const Fields& config, Claims& claims) {
+  append(claims, TRY(port_claims(call)));
+  const bool firewall = TRY(config.boolean("firewall")).value_or(false);
+  if (firewall) append(claims, TRY(firewall_claims(call)));
+  return {};
 }
 
 Result<NetResult> add(const Call& call, const World& world) {
+  const Fields config = TRY(Fields::of(call.config));
+  const InterfacePart interface = TRY(interface_part(config));
+  Wired wired = TRY(interface.wire(call, world));
   Call next = call;
-  for (const Plugin* part : TRY(parts_of(call))) next.previous = TRY_CONTEXT(part->add(next, world), part->name);
-  return *std::move(next.previous);
+  next.previous = std::move(wired.result);
+  Claims& claims = wired.claims;
+  TRY(append_others(next, config, claims));
+  if (!claims.elements.empty()) TRY(put_claims(call, claims));
+  TRY(open_ports(claims));
+  return kBandwidth.add(next, world);
 }
 
 Status del(const Call& call, const World& world) {
-  Parts parts = TRY(parts_of(call));
-  std::reverse(parts.begin(), parts.end());
-  for (const Plugin* part : parts) TRY_CONTEXT(part->del(call, world), part->name);
-  return {};
+  TRY(kBandwidth.del(call, world));
+  const Fields config = TRY(Fields::of(call.config));
+  const Parts parts = wired_parts(config) | Part::Ports | Part::Firewall;
+  const std::vector<Claim> taken = TRY(unwire(call, world, parts));
+  return close_ports(taken);
 }
 
 Status check(const Call& call, const World& world) {
-  for (const Plugin* part : TRY(parts_of(call))) {
-    if (part->check != nullptr) TRY_CONTEXT(part->check(call, world), part->name);
-  }
-  return {};
+  const Fields config = TRY(Fields::of(call.config));
+  const InterfacePart interface = TRY(interface_part(config));
+  TRY(interface.check(call, world));
+  Claims claims = TRY(interface.claims(call));
+  TRY(append_others(call, config, claims));
+  if (!claims.elements.empty()) TRY(check_claims(call, claims));
+  return kBandwidth.check(call, world);
+}
+
+Status gc(const Call& call, const World& world) {
+  TRY(sweep_wired(call, world));
+  return sweep_claims(call, Part::Ports | Part::Firewall);
 }
 
 }  // namespace
@@ -59,6 +82,7 @@ const Plugin kFairlead{.name = "fairlead",
                        .about = "a pod's interface, host ports, bandwidth and firewall in one",
                        .add = add,
                        .del = del,
-                       .check = check};
+                       .check = check,
+                       .gc = gc};
 
 }  // namespace fairlead::cni

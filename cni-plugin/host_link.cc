@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/strings.h"
@@ -157,6 +158,21 @@ Status remove_interface(const Call& call) {
   if (!netns || *netns == TRY(net::Netns::current())) return {};  // gone; or the host's own links
   Status removed = netns->run([&]() -> Status { return remove_by_name(call.attachment); });
   TRY_CONTEXT(std::move(removed), cat("delete ", call.attachment.ifname));
+  return {};
+}
+
+Status sweep_host_links(const Call& call) {
+  std::vector<std::string> living;
+  for (const Attachment& one : *call.valid) living.push_back(link_alias(one));
+  net::Rtnl host = TRY(net::Rtnl::open());
+  for (const net::LinkInfo& link : TRY(host.list_links())) {
+    // "fairlead:<digest>:<network>:..." (marks.h)
+    const auto parts = base::split(link.alias, ':');
+    const bool ours = link.kind == "veth" && parts.size() == 5 && parts[0] == "fairlead";
+    if (!ours || parts[2] != call.attachment.network) continue;
+    if (std::find(living.begin(), living.end(), link.alias) != living.end()) continue;
+    TRY_CONTEXT(remove_link(link.index), cat("delete ", link.name));
+  }
   return {};
 }
 

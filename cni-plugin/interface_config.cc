@@ -2,6 +2,7 @@
 
 #include "base/strings.h"
 #include "cni-plugin/delegate.h"
+#include "cni-plugin/masquerade.h"
 
 namespace fairlead::cni {
 namespace {
@@ -44,10 +45,7 @@ Result<std::uint32_t> read_mtu(const Fields& config) {
 }
 
 Result<bool> read_masquerade(const Fields& config) {
-  const std::string wanted = TRY(config.text("ipMasqBackend")).value_or("");
-  if (!wanted.empty() && wanted != "iptables" && wanted != "nftables")
-    return config.error("ipMasqBackend",
-                        base::cat("\"", wanted, "\" is unknown; allowed is \"nftables\" or \"iptables\""));
+  TRY(check_masquerade_backend(config));
   return TRY(config.boolean("ipMasq")).value_or(false);
 }
 

@@ -18,7 +18,7 @@ Result<std::optional<net::Mac>> requested_mac(const Call& call, const Fields& co
 // `mtu`; 0: the kernel's.
 Result<std::uint32_t> read_mtu(const Fields& config);
 
-// `ipMasq`. Whatever `ipMasqBackend` says ("iptables", "nftables"), it is done by nftables: both do the same.
+// `ipMasq`. Whatever `ipMasqBackend` says, it is done by nftables (masquerade.h).
 Result<bool> read_masquerade(const Fields& config);
 
 // The configuration's `dns` hides the IPAM plugin's as soon as it has any member.

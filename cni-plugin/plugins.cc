@@ -4,7 +4,8 @@ namespace fairlead::cni {
 
 const std::vector<const Plugin*>& plugins() {
   static const std::vector<const Plugin*> kAll = {
-      &kFairlead, &kBridge, &kPtp, &kMacvlan, &kIpvlan, &kLoopback, &kHostLocal, &kStatic, &kBandwidth, &kTuning,
+      &kFairlead,  &kBridge, &kPtp,     &kMacvlan,   &kIpvlan,   &kLoopback,
+      &kHostLocal, &kStatic, &kPortmap, &kBandwidth, &kFirewall, &kTuning,
   };
   return kAll;
 }

@@ -11,7 +11,8 @@
 #include "cni-plugin/host_settings.h"
 #include "cni-plugin/interface_config.h"
 #include "cni-plugin/link_check.h"
-#include "cni-plugin/plugin.h"
+#include "cni-plugin/masquerade.h"
+#include "cni-plugin/wired.h"
 
 namespace fairlead::cni {
 namespace {
@@ -37,9 +38,12 @@ Status set_up_host(net::Rtnl& host, const net::LinkInfo& link, const std::vector
   return {};
 }
 
-Result<NetResult> add(const Call& call, const World& world) {
+}  // namespace
+
+Result<Wired> wire_ptp(const Call& call, const World& world) {
   const Fields config = TRY(Fields::of(call.config));
   const std::uint32_t mtu = TRY(read_mtu(config));
+  const bool masquerade = TRY(read_masquerade(config));
   net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
   const std::string host_name = TRY(create_veth(host, call.attachment, netns, {.mtu = mtu}));
@@ -53,12 +57,19 @@ Result<NetResult> add(const Call& call, const World& world) {
   TRY(set_up_host(host, link, result.ips));
   TRY(override_dns(config, result));
   result.interfaces = {{.name = host_name, .mac = net::to_string(link.mac), .mtu = link.mtu}, told(inside, call.netns)};
-  return result;
+  Claims claims;
+  if (masquerade) append(claims, masquerade_claims(result.ips));
+  return Wired{std::move(result), std::move(claims)};
 }
 
-Status del(const Call& call, const World& world) {
-  TRY(remove_interface(call));
-  return has_ipam(call) ? ipam_del(call, world) : Status();
+namespace {
+
+Result<NetResult> add(const Call& call, const World& world) { return with_claims(call, wire_ptp(call, world)); }
+
+Result<Claims> claims_again(const Call& call) {
+  const Fields config = TRY(Fields::of(call.config));
+  const bool masquerade = TRY(read_masquerade(config));
+  return masquerade ? masquerade_claims(call.previous->ips) : Claims();
 }
 
 Status check(const Call& call, const World& world) {
@@ -66,7 +77,8 @@ Status check(const Call& call, const World& world) {
   const Inside inside = TRY(check_inside(call, "veth"));
   net::Rtnl host = TRY(net::Rtnl::open());
   const net::LinkInfo link = TRY(check_host_end(call, host, inside));
-  return check_host_routes(call, host, link);
+  TRY(check_host_routes(call, host, link));
+  return check_with_claims(call, claims_again(call));
 }
 
 }  // namespace
@@ -75,7 +87,8 @@ const Plugin kPtp{.name = "ptp",
                   .oldest_version = kVersions[0],
                   .about = "a veth to the host, which routes",
                   .add = add,
-                  .del = del,
-                  .check = check};
+                  .del = unwire_alone,
+                  .check = check,
+                  .gc = sweep_wired};
 
 }  // namespace fairlead::cni

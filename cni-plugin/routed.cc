@@ -1,4 +1,8 @@
-#include "cni-plugin/routed.h"
+// routed: a veth to the host without a subnet, as Calico and Cilium have it. The container has a /32 and a /128 and
+// sends everything to one gateway, the host's end, whose MAC it knows; the host has a route to each container. No ARP,
+// no neighbour discovery, no bridge, nothing to answer for anybody.
+//
+// It is the mode "routed" of the `fairlead` plugin (fairlead.cc).
 
 #include <linux/rtnetlink.h>
 
@@ -8,6 +12,8 @@
 #include "cni-plugin/host_settings.h"
 #include "cni-plugin/interface_config.h"
 #include "cni-plugin/link_check.h"
+#include "cni-plugin/masquerade.h"
+#include "cni-plugin/wired.h"
 
 namespace fairlead::cni {
 namespace {
@@ -34,10 +40,13 @@ std::vector<net::NetlinkMessage> host_messages(std::uint32_t link, const net::Ma
   return messages;
 }
 
-Result<NetResult> add(const Call& call, const World& world) {
+}  // namespace
+
+Result<Wired> wire_routed(const Call& call, const World& world) {
   const Fields config = TRY(Fields::of(call.config));
   const VethWish wish{
       .mtu = TRY(read_mtu(config)), .host_mac = kHostMac, .container_mac = TRY(requested_mac(call, config))};
+  const bool masquerade = TRY(read_masquerade(config));
   net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
   const std::string host_name = TRY(create_veth(host, call.attachment, netns, wish));
@@ -50,27 +59,22 @@ Result<NetResult> add(const Call& call, const World& world) {
   const net::LinkInfo host_link = TRY(wait_until_up(host, host_name));
   TRY_CONTEXT(host.order(host_messages(host_link.index, inside.link.mac, result.ips)), cat("set up ", host_name));
 
-  // What it has now, which IPAM cannot have known.
+  // What it has now, which IPAM cannot have known. The subnets are told as IPAM has them: its CHECK compares them, and
+  // masquerading needs them.
   result.routes.clear();
   for (const net::RouteInfo& route : link.routes) {
     if (route.gateway) result.routes.push_back({.destination = route.destination, .gateway = route.gateway});
   }
-  for (IpConfig& ip : result.ips) {
-    ip.address.length = net::Prefix::host(ip.address.address).length;
-    ip.gateway.reset();
-  }
+  for (IpConfig& ip : result.ips) ip.gateway.reset();
   TRY(override_dns(config, result));
   result.interfaces = {{.name = host_name, .mac = net::to_string(kHostMac), .mtu = host_link.mtu},
                        told(inside, call.netns)};
-  return result;
+  Claims claims;
+  if (masquerade) append(claims, masquerade_claims(result.ips));
+  return Wired{std::move(result), std::move(claims)};
 }
 
-Status del(const Call& call, const World& world) {
-  TRY(remove_interface(call));
-  return has_ipam(call) ? ipam_del(call, world) : Status();
-}
-
-Status check(const Call& call, const World& world) {
+Status check_routed(const Call& call, const World& world) {
   TRY(ipam_check(call, world));
   const Inside inside = TRY(check_inside(call, "veth"));
   net::Rtnl host = TRY(net::Rtnl::open());
@@ -78,13 +82,10 @@ Status check(const Call& call, const World& world) {
   return check_host_routes(call, host, link);
 }
 
-}  // namespace
-
-const Plugin kRouted{.name = "routed",
-                     .oldest_version = kVersions[0],
-                     .about = "a veth to the host, which routes to each address",
-                     .add = add,
-                     .del = del,
-                     .check = check};
+Result<Claims> routed_claims(const Call& call) {
+  const Fields config = TRY(Fields::of(call.config));
+  const bool masquerade = TRY(read_masquerade(config));
+  return masquerade ? masquerade_claims(call.previous->ips) : Claims();
+}
 
 }  // namespace fairlead::cni

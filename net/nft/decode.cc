@@ -6,7 +6,6 @@
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
-#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -14,18 +13,13 @@
 #include <cstring>
 #include <memory>
 
-#include "net/nft/encode.h"
+#include "net/nft/objects.h"
 
 namespace fairlead::net::nft {
 namespace {
 
-// nft's comment, or nothing when the user data is of another shape.
-std::string comment_in(const void* udata, std::uint32_t size) {
-  const auto* bytes = static_cast<const char*>(udata);
-  if (bytes == nullptr || size < 3 || bytes[0] != NFTNL_UDATA_RULE_COMMENT) return {};
-  const auto length = static_cast<std::uint8_t>(bytes[1]);
-  if (length == 0 || length + 2U > size || bytes[length + 1] != '\0') return {};
-  return {bytes + 2, length - 1U};
+std::string_view view(const void* bytes, std::uint32_t size) {
+  return bytes == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(bytes), size);
 }
 
 // 6 bits per field, the first field highest (nftables include/datatype.h TYPE_BITS).
@@ -88,7 +82,7 @@ void decode_table(const nlmsghdr* message, TableDump& into) {
   if (nftnl_table_nlmsg_parse(message, t.get()) < 0) return;
   std::uint32_t size = 0;
   const void* udata = nftnl_table_get_data(t.get(), NFTNL_TABLE_USERDATA, &size);
-  into.comment = comment_in(udata, size);
+  into.comment = comment_in(view(udata, size));
 }
 
 void decode_chain(const nlmsghdr* message, const TableId& table, TableDump& into) {
@@ -112,7 +106,8 @@ void decode_rule(const nlmsghdr* message, const TableId& table, TableDump& into)
   if (table.name != nftnl_rule_get_str(r.get(), NFTNL_RULE_TABLE)) return;
   std::uint32_t size = 0;
   const void* udata = nftnl_rule_get_data(r.get(), NFTNL_RULE_USERDATA, &size);
-  into.rules.push_back({.chain = nftnl_rule_get_str(r.get(), NFTNL_RULE_CHAIN), .comment = comment_in(udata, size)});
+  into.rules.push_back(
+      {.chain = nftnl_rule_get_str(r.get(), NFTNL_RULE_CHAIN), .comment = comment_in(view(udata, size))});
 }
 
 void decode_set(const nlmsghdr* message, const TableId& table, TableDump& into) {

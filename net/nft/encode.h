@@ -1,5 +1,5 @@
 // encode(): a Batch as the bytes of one sendmsg, with what is needed to trace a kernel error back to its command.
-// Internal to net/nft. Rules go through libnftnl; elements are written directly, they are what there is much of.
+// Internal to net/nft. Elements are written in place, they are what there is much of; the rest is objects.h.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,12 @@ struct EncodedBatch {
   std::optional<std::size_t> element_at(std::size_t index, std::uint32_t at) const;
 };
 
-// `commit` false leaves out the batch's end, so that the kernel checks and then forgets it.
-EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commit);
+// `commit` false leaves out the batch's end, so that the kernel checks and then forgets it. With a `generation` the
+// kernel refuses it (ERESTART) when that is over (linux v6.1 net/netfilter/nfnetlink.c nfnetlink_rcv_batch).
+EncodedBatch encode(const Batch& batch, std::uint32_t first_sequence, bool commit, std::uint32_t generation = 0);
 
 // Asks for `count` elements by key.
 std::vector<std::uint8_t> encode_question(const TableId& table, const std::string& set, const Element* keys,
                                           std::size_t count, std::uint32_t sequence);
-
-std::uint8_t nfproto(Family family);
 
 }  // namespace fairlead::net::nft

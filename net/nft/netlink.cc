@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "net/nft/decode.h"
 #include "net/nft/encode.h"
+#include "net/nft/objects.h"
 
 namespace fairlead::net::nft {
 namespace {
@@ -97,7 +98,7 @@ class Netlink final : public Kernel {
   Result<std::optional<TableDump>> dump(const TableId& table) override {
     for (int attempt = 0; attempt < kMaxDumpAttempts; ++attempt) {
       TableDump out;
-      const auto family = nfproto(table.family);
+      const auto family = nfproto(table);
       Status found = request(NFT_MSG_GETTABLE, family, NLM_F_ACK, table.name, {},
                              [&](const nlmsghdr* m) { decode_table(m, out); });
       if (!found && found.error().errno_value() == ENOENT) return std::optional<TableDump>();
@@ -110,12 +111,12 @@ class Netlink final : public Kernel {
 
   Status dump_elements(const TableId& table, const std::string& set,
                        const std::function<void(const Element&)>& each) override {
-    return request(NFT_MSG_GETSETELEM, nfproto(table.family), NLM_F_DUMP, table.name, set,
+    return request(NFT_MSG_GETSETELEM, nfproto(table), NLM_F_DUMP, table.name, set,
                    [&](const nlmsghdr* m) { decode_elements(m, each); });
   }
   Status dump_verdicts(const TableId& table, const std::string& set,
                        const std::function<void(const VerdictElement&)>& each) override {
-    return request(NFT_MSG_GETSETELEM, nfproto(table.family), NLM_F_DUMP, table.name, set,
+    return request(NFT_MSG_GETSETELEM, nfproto(table), NLM_F_DUMP, table.name, set,
                    [&](const nlmsghdr* m) { decode_verdicts(m, each); });
   }
 
@@ -232,7 +233,7 @@ class Netlink final : public Kernel {
   }
 
   Status dump_objects(const TableId& table, TableDump& out) {
-    const auto family = nfproto(table.family);
+    const auto family = nfproto(table);
     out.chains.clear();
     TRY(request(NFT_MSG_GETCHAIN, family, NLM_F_DUMP, {}, {}, [&](const nlmsghdr* m) { decode_chain(m, table, out); }));
     TRY(request(NFT_MSG_GETRULE, family, NLM_F_DUMP, table.name, {},

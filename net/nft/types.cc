@@ -14,9 +14,23 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 
 }  // namespace
 
-std::string TableId::to_string() const { return base::cat(family == Family::V4 ? "ip " : "ip6 ", name); }
+std::string TableId::to_string() const {
+  switch (layer) {
+    case Layer::Inet: return base::cat("inet ", name);
+    case Layer::Bridge: return base::cat("bridge ", name);
+    case Layer::Ip: break;
+  }
+  return base::cat(family == Family::V4 ? "ip " : "ip6 ", name);
+}
 
-std::uint32_t size_of(DataType type) { return type == DataType::Ipv6 ? 16 : 4; }
+std::uint32_t size_of(DataType type) {
+  switch (type) {
+    case DataType::Ipv6:
+    case DataType::InterfaceName: return 16;
+    case DataType::Ether: return 8;
+    default: return 4;
+  }
+}
 
 std::uint32_t size_of(const std::vector<DataType>& fields) {
   std::uint32_t size = 0;

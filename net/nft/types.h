@@ -19,8 +19,11 @@
 namespace fairlead::net::nft {
 
 struct TableId {
+  // Inet: packets of both families. Bridge: frames on their way through one. `family` says nothing about those.
+  enum class Layer : std::uint8_t { Ip, Inet, Bridge };
   Family family = Family::V4;
   std::string name;
+  Layer layer = Layer::Ip;
   auto operator<=>(const TableId&) const = default;
   std::string to_string() const;  // "ip fairlead"
 };
@@ -63,7 +66,15 @@ struct VerdictElement {
 };
 
 // nft's own type numbers (nftables include/datatype.h); only `nft list` reads them.
-enum class DataType : std::uint32_t { Ipv4 = 7, Ipv6 = 8, Protocol = 12, Service = 13, Mark = 19 };
+enum class DataType : std::uint32_t {
+  Ipv4 = 7,
+  Ipv6 = 8,
+  Ether = 9,
+  Protocol = 12,
+  Service = 13,
+  Mark = 19,
+  InterfaceName = 41
+};
 
 struct Set {
   enum class Kind : std::uint8_t { Set, Map, VerdictMap };
@@ -81,12 +92,20 @@ std::uint32_t concatenated(const std::vector<DataType>& fields);  // nft's numbe
 
 // Rule expressions, in the order the kernel runs them.
 namespace expr {
-enum class Base : std::uint8_t { Network = 1, Transport = 2 };
+enum class Base : std::uint8_t { Link = 0, Network = 1, Transport = 2 };  // nft_payload_bases
 struct LoadPayload {
   Base base;
   std::uint32_t offset, size, to;
 };
-enum class MetaKey : std::uint32_t { Priority = 2, Mark = 3, InputIndex = 4, InputName = 6, L4Protocol = 16 };
+enum class MetaKey : std::uint32_t {
+  Priority = 2,
+  Mark = 3,
+  InputIndex = 4,
+  InputName = 6,
+  OutputName = 7,
+  NfProtocol = 15,
+  L4Protocol = 16
+};
 struct LoadMeta {
   MetaKey key;
   std::uint32_t to;
@@ -146,13 +165,21 @@ struct Dnat {
 };
 struct Masquerade {};  // fully random source port
 struct TcpReset {};
+struct Counter {};
+// An iptables match by its name, for chains that iptables-nft reads too. `info` is its struct, in host order.
+struct XtMatch {
+  std::string name;
+  std::uint32_t revision;
+  std::string info;
+};
 struct PortUnreachable {
   Family family;
 };
 }  // namespace expr
-using Expr = std::variant<expr::LoadPayload, expr::LoadMeta, expr::SetMeta, expr::LoadCt, expr::LoadValue,
-                          expr::LoadAddressType, expr::Random, expr::Mask, expr::Compare, expr::Lookup, expr::Verdict,
-                          expr::Remember, expr::Dnat, expr::Masquerade, expr::TcpReset, expr::PortUnreachable>;
+using Expr =
+    std::variant<expr::LoadPayload, expr::LoadMeta, expr::SetMeta, expr::LoadCt, expr::LoadValue, expr::LoadAddressType,
+                 expr::Random, expr::Mask, expr::Compare, expr::Lookup, expr::Verdict, expr::Remember, expr::Dnat,
+                 expr::Masquerade, expr::TcpReset, expr::PortUnreachable, expr::Counter, expr::XtMatch>;
 
 struct Rule {
   std::string chain;
@@ -189,6 +216,7 @@ struct AddElements {
   TableId table;
   std::string set;
   std::vector<Element> elements;
+  std::string comment = {};  // of each; empty: none is kept
 };
 struct AddVerdicts {
   TableId table;

@@ -1,0 +1,219 @@
+// The other interface plugins in a real kernel.
+#include <gtest/gtest.h>
+#include <linux/if_link.h>
+
+#include "cni-plugin/interface_testing.h"
+
+namespace fairlead::cni::testing {
+namespace {
+
+class CniLinks : public InterfaceTest {
+ protected:
+  // Where both ends of a veth have the same index the kernel may take a second to see that they are up (linux v6.1
+  // net/core/link_watch.c linkwatch_urgent_event), and a namespace's first link always has 2.
+  static void skip_an_index(Rtnl& host) {
+    ok(host.order(net::create_veth({.name = "x0", .peer_name = "x1"})));
+    ok(host.order({net::delete_link_message(ok(host.link("x0")).index)}));
+  }
+};
+
+std::string point_to_point(unsigned host) {
+  return config(
+      "ptp", "",
+      cat(address(cat("10.1.0.", host, "/24"), "10.1.0.1"), ",", address(cat("fd00:1::", host, "/64"), "fd00:1::1")));
+}
+
+TEST_F(CniLinks, PointToPointContainersReachEachOtherByTheHost) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &a = container(), &b = container();
+    const NetResult result = add("ptp", "a", a, point_to_point(5));
+    add("ptp", "b", b, point_to_point(6));
+    ok(connects(&*a.netns, &*b.netns, ip("10.1.0.6")));
+    ok(connects(&*a.netns, &*b.netns, ip("fd00:1::6")));
+    ok(connects(&*a.netns, nullptr, ip("10.1.0.1")));
+    ASSERT_EQ(result.interfaces.size(), 2U);
+    EXPECT_EQ(result.interfaces[0].name, host_link_name(attachment("a")));
+    EXPECT_EQ(result.interfaces[1].name, "eth0");
+    EXPECT_EQ(result.interfaces[1].sandbox, a.path);
+    EXPECT_EQ(result.ips[0].interface, 1U);
+
+    auto inside = ok(Rtnl::open(*a.netns));
+    EXPECT_EQ(addresses(inside, "eth0"), (Names{"10.1.0.5/24", "fd00:1::5/64"}));
+    EXPECT_EQ(routes(inside, net::Family::V4),
+              (Names{"0.0.0.0/0 via 10.1.0.1", "10.1.0.0/24 via 10.1.0.1", "10.1.0.1/32"}));
+    EXPECT_EQ(routes(host, net::Family::V4), (Names{"10.1.0.5/32", "10.1.0.6/32"}));
+    EXPECT_EQ(addresses(host, host_link_name(attachment("a"))), (Names{"10.1.0.1/32", "fd00:1::1/128"}));
+    EXPECT_EQ(check("ptp", "a", a, point_to_point(5)), "");
+    ok(host.order({net::delete_route({.destination = *net::Prefix::parse("10.1.0.5/32")})}));
+    EXPECT_EQ(check("ptp", "a", a, point_to_point(5)),
+              cat("ptp: the host has lost its route to 10.1.0.5/32 by ", host_link_name(attachment("a"))));
+    del("ptp", "a", a.path, point_to_point(5));
+    del("ptp", "b", "", point_to_point(6));
+    EXPECT_EQ(links(host), (Names{"lo"}));
+    EXPECT_EQ(routes(host, net::Family::V4), Names{});
+  });
+}
+
+TEST_F(CniLinks, PointToPointNeedsAGateway) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container& a = container();
+    EXPECT_EQ(refused("ptp", "a", a, config("ptp", "", address("10.1.0.5/24"))),
+              "ptp: ipam: 10.1.0.5/24 comes without a gateway, and a point-to-point link needs one");
+    EXPECT_EQ(links(host), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniLinks, RoutedContainersReachEachOtherWithoutAQuestionAskedOnTheLink) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &a = container(), &b = container();
+    const std::string in_a = config("fairlead", "", cat(address("10.1.0.5/24"), ",", address("fd00:1::5/64")));
+    const std::string in_b = config("fairlead", "", cat(address("10.1.0.6/24"), ",", address("fd00:1::6/64")));
+    const NetResult result = add("fairlead", "a", a, in_a);
+    add("fairlead", "b", b, in_b);
+    ok(connects(&*a.netns, &*b.netns, ip("10.1.0.6")));
+    ok(connects(&*a.netns, &*b.netns, ip("fd00:1::6")));
+    ok(host.order({net::add_address({.address = *net::InterfaceAddress::parse("192.0.2.10/32"), .link = 1})}));
+    ok(connects(nullptr, &*b.netns, ip("10.1.0.6")));
+    EXPECT_EQ(result.ips[0].address.to_string(), "10.1.0.5/24") << "as IPAM has it";
+    EXPECT_EQ(result.routes[0].gateway, ip("169.254.1.1"));
+
+    auto inside = ok(Rtnl::open(*a.netns));
+    EXPECT_EQ(addresses(inside, "eth0"), (Names{"10.1.0.5/32", "fd00:1::5/128"}));
+    EXPECT_EQ(routes(inside, net::Family::V4), (Names{"0.0.0.0/0 via 169.254.1.1", "169.254.1.1/32"}));
+    for (Rtnl* side : {&host, &inside}) {
+      for (const net::NeighbourInfo& one : ok(side->list_neighbours(0))) {
+        const bool link_local = one.address.bytes()[0] == 0xfe;  // told by the links' own announcements
+        EXPECT_TRUE(one.permanent || link_local) << one.address;
+      }
+    }
+    const std::string host_name = host_link_name(attachment("a"));
+    const auto host_routes = ok(host.list_routes(net::Family::V4, ok(host.link(host_name)).index));
+    ASSERT_EQ(host_routes.size(), 1U);
+    EXPECT_EQ(host_routes[0].protocol, 76) << "ours";
+    EXPECT_EQ(check("fairlead", "a", a, in_a), "");
+    del("fairlead", "a", a.path, in_a);
+    del("fairlead", "b", "", in_b);
+    EXPECT_EQ(links(host), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniLinks, FairleadIsABridgeWhereItIsGivenOneAndRoutedElse) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container& a = container();
+    const auto mode_of = [&](std::string_view keys) {
+      const std::string text = config("fairlead", keys, address("10.85.0.5/16"));
+      const std::size_t interfaces = add("fairlead", "a", a, text).interfaces.size();
+      del("fairlead", "a", a.path, text);
+      return interfaces == 3 ? "bridge" : "routed";
+    };
+    EXPECT_EQ(mode_of(R"("bridge":"cni0","isGateway":true)"), std::string("bridge"));
+    EXPECT_EQ(mode_of(R"("mode":"bridge","isGateway":true)"), std::string("bridge"));
+    EXPECT_EQ(mode_of(R"("mode":"routed","bridge":"cni0")"), std::string("routed"));
+    EXPECT_EQ(mode_of(""), std::string("routed"));
+    EXPECT_EQ(refused("fairlead", "a", a, config("fairlead", R"("mode":"magic")", "")),
+              "fairlead: mode: \"magic\" is unknown; allowed is \"bridge\" or \"routed\"");
+    EXPECT_EQ(links(host), (Names{"cni0", "lo"}));
+  });
+}
+
+class CniMacvlan : public CniLinks {
+ protected:
+  static std::string macvlan(unsigned host, std::string_view keys) {
+    return config("macvlan", keys, address(cat("10.2.0.", host, "/24")), "");
+  }
+  // eth0, up, as the host's own interface.
+  static void make_master(Rtnl& host) {
+    ok(host.order(net::create_veth({.name = "eth0", .peer_name = "wire"})));
+    ok(host.order({net::change_link({.up = true, .name = "wire"})}));
+  }
+};
+
+TEST_F(CniMacvlan, ContainersOfOneMasterReachEachOtherThoughTheHostHasAnInterfaceOfTheSameName) {
+  run([&](Rtnl& host) {
+    make_master(host);
+    Container &a = container(), &b = container();
+    const NetResult result = add("macvlan", "a", a, macvlan(5, R"("master":"eth0")"));
+    add("macvlan", "b", b, macvlan(6, R"("master":"eth0","mac":"02:00:00:00:00:0c","mtu":1400)"));
+    ok(connects(&*a.netns, &*b.netns, ip("10.2.0.6")));
+    ASSERT_EQ(result.interfaces.size(), 1U);
+    EXPECT_EQ(result.interfaces[0].name, "eth0");
+    EXPECT_EQ(result.ips[0].interface, 0U);
+    auto inside = ok(Rtnl::open(*b.netns));
+    const net::LinkInfo link = ok(inside.link("eth0"));
+    EXPECT_EQ(net::to_string(link.mac), "02:00:00:00:00:0c");
+    EXPECT_EQ(link.mtu, 1400U);
+    EXPECT_EQ(check("macvlan", "a", a, macvlan(5, R"("master":"eth0")")), "");
+    EXPECT_EQ(check("macvlan", "a", a, macvlan(5, R"("master":"eth0","mode":"vepa")")),
+              "macvlan: eth0 has mode 4, not 2");
+    del("macvlan", "a", a.path, macvlan(5, R"("master":"eth0")"));
+    del("macvlan", "a", a.path, macvlan(5, R"("master":"eth0")"));
+    EXPECT_EQ(links(a), (Names{"lo"}));
+    EXPECT_EQ(links(host), (Names{"eth0", "lo", "wire"}));
+  });
+}
+
+TEST_F(CniMacvlan, TheMasterIsTheDefaultRoutesWhereNoneIsGiven) {
+  run([&](Rtnl& host) {
+    make_master(host);
+    Container& a = container();
+    EXPECT_EQ(refused("macvlan", "a", a, macvlan(5, "")),
+              "macvlan: master: master: is missing, and there is no default route whose interface could be it");
+    const std::uint32_t master = ok(host.link("eth0")).index;
+    ok(host.order(
+        {net::add_address({.address = *net::InterfaceAddress::parse("192.0.2.5/24"), .link = master}),
+         net::add_route(
+             {.destination = *net::Prefix::parse("0.0.0.0/0"), .gateway = ip("192.0.2.1"), .link = master})}));
+    add("macvlan", "a", a, macvlan(5, R"("mode":"private")"));
+    auto inside = ok(Rtnl::open(*a.netns));
+    EXPECT_EQ(ok(inside.link("eth0")).peer, master);
+    EXPECT_EQ(
+        net::netlink_value<std::uint32_t>(net::netlink_attribute(ok(inside.link("eth0")).kind_data, IFLA_MACVLAN_MODE)),
+        unsigned{MACVLAN_MODE_PRIVATE});
+  });
+}
+
+TEST_F(CniMacvlan, TheMasterMayBeTheContainersOwn) {
+  run([&](Rtnl& host) {
+    Container& a = container();
+    ok(host.order(net::create_veth({.name = "wire", .peer_name = "net1", .peer_netns_fd = a.netns->fd()})));
+    add("macvlan", "a", a, macvlan(5, R"("master":"net1","linkInContainer":true)"));
+    EXPECT_EQ(links(a), (Names{"eth0", "lo", "net1"}));
+  });
+}
+
+TEST_F(CniMacvlan, WhatCannotBeIsRefusedAndLeavesNothing) {
+  run([&](Rtnl& host) {
+    make_master(host);
+    Container& a = container();
+    EXPECT_EQ(refused("macvlan", "a", a, macvlan(5, R"("master":"eth0","mtu":9000)")),
+              "macvlan: mtu: 9000 is more than that of eth0 (1500)");
+    EXPECT_EQ(refused("macvlan", "a", a, macvlan(5, R"("master":"eth9")")),
+              "macvlan: master: interface eth9: No such device");
+    EXPECT_EQ(refused("macvlan", "a", a, macvlan(5, R"("master":"eth0","mode":"magic")")),
+              "macvlan: mode: \"magic\" is unknown; allowed is \"bridge\", \"private\", \"vepa\" or \"passthru\"");
+    refused(
+        "macvlan", "a", a,
+        config("macvlan", R"("master":"eth0")", address("10.2.0.5/24"), R"({"dst":"10.9.0.0/16","gw":"192.0.2.1"})"));
+    EXPECT_EQ(links(a), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniLinks, IpvlanNamesTheModuleThatTheKernelLacks) {
+  run([&](Rtnl& host) {
+    ok(host.order(net::create_veth({.name = "eth0", .peer_name = "wire"})));
+    Container& a = container();
+    const Answer answer =
+        call("ADD", "ipvlan", "a", a.path, config("ipvlan", R"("master":"eth0")", address("10.2.0.5/24"), ""));
+    if (answer.exit_code == 0) GTEST_SKIP() << "this kernel has ipvlan: the error is not seen";
+    EXPECT_NE(answer.out.find("create ipvlan (the kernel lacks it: is the module ipvlan there?)"), std::string::npos)
+        << answer.out;
+    EXPECT_EQ(links(a), (Names{"lo"}));
+  });
+}
+
+}  // namespace
+}  // namespace fairlead::cni::testing

@@ -1,0 +1,261 @@
+// portmap: host ports. A connection to one is sent on to the pod by its first packet (DNAT), from outside and from the
+// host itself. Who would get the answer past the host, the pod itself, its neighbours and localhost, is masqueraded.
+#include "cni-plugin/portmap.h"
+
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <array>
+#include <cstdio>
+
+#include "base/strings.h"
+#include "cni-plugin/fields.h"
+#include "cni-plugin/flows.h"
+#include "cni-plugin/host_route.h"
+#include "cni-plugin/plugin.h"
+#include "net/netlink_message.h"
+#include "net/netns.h"
+
+namespace fairlead::cni {
+namespace {
+
+using net::Family;
+
+constexpr std::uint8_t kDefaultMarkBit = 13;  // Kubernetes has 14 and 15, Calico 16 to 31
+
+struct Mapping {
+  std::uint16_t host_port = 0, container_port = 0;
+  std::uint8_t protocol = 0;
+  std::optional<net::Ip> host_ip;  // unspecified: every address of its family
+};
+
+struct Settings {
+  bool snat = true;
+  bool masquerade_all = false;
+  std::uint8_t mark_bit = kDefaultMarkBit;
+  std::vector<Mapping> mappings;
+};
+
+Error unsupported(const Fields& config, std::string_view key, std::string_view instead) {
+  return failure(code::kUnsupportedField, config.path_of(key), ": not supported; ", instead);
+}
+
+Result<std::uint8_t> read_protocol(const Fields& mapping) {
+  const auto written = TRY(mapping.text("protocol"));
+  std::string name;
+  if (written) name = *written;
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (name == "tcp") return std::uint8_t{IPPROTO_TCP};
+  if (name == "udp") return std::uint8_t{IPPROTO_UDP};
+  if (name == "sctp") return std::uint8_t{IPPROTO_SCTP};
+  return mapping.error("protocol", base::cat("\"", name, "\" is none of tcp, udp, sctp"));
+}
+
+Result<std::uint16_t> read_port(const Fields& mapping, std::string_view key) {
+  const auto port = TRY(mapping.integer(key, 1, 65535));
+  if (!port) return mapping.error(key, "is missing; a port from 1 to 65535 is needed");
+  return static_cast<std::uint16_t>(*port);
+}
+
+Result<Mapping> read_mapping(const Fields& fields) {
+  return Mapping{.host_port = TRY(read_port(fields, "hostPort")),
+                 .container_port = TRY(read_port(fields, "containerPort")),
+                 .protocol = TRY(read_protocol(fields)),
+                 .host_ip = TRY(fields.ip("hostIP"))};
+}
+
+Status check_backend(const Fields& config) {
+  const auto backend = TRY(config.text("backend"));
+  if (!backend || backend->empty() || *backend == "iptables" || *backend == "nftables") return {};
+  return config.error("backend", base::cat("\"", *backend, "\" is neither iptables nor nftables"));
+}
+
+Result<Settings> read_settings(const Fields& config) {
+  Settings settings;
+  TRY(check_backend(config));
+  settings.snat = TRY(config.boolean("snat")).value_or(true);
+  settings.masquerade_all = TRY(config.boolean("masqAll")).value_or(false);
+  const auto bit = TRY(config.integer("markMasqBit", 0, 31));
+  settings.mark_bit = static_cast<std::uint8_t>(bit.value_or(kDefaultMarkBit));
+  const auto set_mark = TRY(config.text("externalSetMarkChain"));
+  if (set_mark && !set_mark->empty()) {
+    return unsupported(config, "externalSetMarkChain",
+                       "markMasqBit names the bit itself (kube-proxy's KUBE-MARK-MASQ sets 14)");
+  }
+  for (const char* key : {"conditionsV4", "conditionsV6"}) {
+    if (TRY(config.texts(key)).empty()) continue;
+    return unsupported(config, key, "hostIP limits a port to one address, a NetworkPolicy says who may come");
+  }
+  const Fields runtime = TRY(config.object("runtimeConfig"));
+  for (const Fields& mapping : TRY(runtime.objects("portMappings"))) {
+    settings.mappings.push_back(TRY(read_mapping(mapping)));
+  }
+  return settings;
+}
+
+// Of the interface that the runtime attaches; where the result does not say whose an address is, it is that one's.
+std::optional<net::InterfaceAddress> pod_address(const Call& call, Family family) {
+  for (const IpConfig& ip : call.previous->ips) {
+    if (ip.address.family() != family) continue;
+    if (!ip.interface || *ip.interface >= call.previous->interfaces.size()) return ip.address;
+    const Interface& interface = call.previous->interfaces[*ip.interface];
+    if (interface.name == call.attachment.ifname && !interface.sandbox.empty()) return ip.address;
+  }
+  return std::nullopt;
+}
+
+bool applies_to(const Mapping& mapping, Family family) {
+  return !mapping.host_ip || mapping.host_ip->family() == family;
+}
+
+Claim claim_of(const Mapping& mapping, const net::Ip& pod) {
+  const std::string port = bytes_of(std::uint32_t{mapping.protocol}) + port_bytes(mapping.host_port);
+  const std::string to = port_bytes(mapping.container_port) + bytes_of(pod);
+  if (mapping.host_ip && !mapping.host_ip->is_unspecified()) {
+    return {of_family(SetId::Bound4, pod.family()), element_of(bytes_of(*mapping.host_ip) + port, to)};
+  }
+  return {of_family(SetId::Ports4, pod.family()), element_of(port, to)};
+}
+
+void add_source(Claims& claims, const net::Ip& pod, const net::Prefix& from, std::uint8_t bit) {
+  const std::uint32_t code = code_of(from.length, bit);
+  claims.elements.push_back(
+      {of_family(SetId::Sources4, pod.family()), element_of(bytes_of(pod) + bytes_of(from.address) + bytes_of(code))});
+  claims.extras.insert({Extra::Kind::Source, pod.family(), code});
+}
+
+net::Prefix loopback() { return net::Prefix::of(net::Ip::v4(127, 0, 0, 0), 8); }
+
+// A repeated host port is the last one's.
+void add_port(Claims& claims, Claim claim) {
+  std::erase_if(claims.elements, [&](const Claim& other) {
+    return other.set == claim.set && other.element.key_view() == claim.element.key_view();
+  });
+  claims.elements.push_back(std::move(claim));
+}
+
+void add_family(Claims& claims, const Settings& settings, const net::InterfaceAddress& address) {
+  const net::Ip& pod = address.address;
+  bool any = false;
+  bool by_localhost = false;
+  for (const Mapping& mapping : settings.mappings) {
+    if (!applies_to(mapping, pod.family())) continue;
+    add_port(claims, claim_of(mapping, pod));
+    any = true;
+    by_localhost =
+        by_localhost || !mapping.host_ip || mapping.host_ip->is_unspecified() || mapping.host_ip->is_loopback();
+  }
+  if (!any || !settings.snat) return;
+  const net::Ip none = pod.is_v4() ? net::Ip::v4(0, 0, 0, 0) : net::Ip();
+  add_source(claims, pod, settings.masquerade_all ? net::Prefix::of(none, 0) : address.subnet(), settings.mark_bit);
+  if (pod.is_v4() && by_localhost) add_source(claims, pod, loopback(), settings.mark_bit);
+}
+
+bool is_bound(SetId set) { return set == SetId::Bound4 || set == SetId::Bound6; }
+bool is_port(SetId set) { return is_bound(set) || set == SetId::Ports4 || set == SetId::Ports6; }
+
+net::Ip ip_in(std::string_view bytes, Family family) {
+  if (family == Family::V4) return net::Ip::from_v4_be(net::netlink_value<std::uint32_t>(bytes));
+  return net::Ip::from_bytes(net::netlink_value<std::array<std::uint8_t, 16>>(bytes));
+}
+
+std::vector<UdpPort> udp_ports(const std::vector<Claim>& claims) {
+  std::vector<UdpPort> ports;
+  for (const Claim& claim : claims) {
+    if (!is_port(claim.set)) continue;
+    const Family family = claim.set == SetId::Ports4 || claim.set == SetId::Bound4 ? Family::V4 : Family::V6;
+    std::string_view key = claim.element.key_view();
+    UdpPort port{.family = family, .host_ip = {}, .host_port = 0, .pod = {}};
+    if (is_bound(claim.set)) {
+      port.host_ip = ip_in(key, family);
+      key.remove_prefix(family == Family::V4 ? 4 : 16);
+    }
+    if (key[0] != IPPROTO_UDP) continue;
+    port.host_port =
+        static_cast<std::uint16_t>(static_cast<std::uint8_t>(key[4]) << 8 | static_cast<std::uint8_t>(key[5]));
+    port.pod = ip_in(claim.element.data_view().substr(4), family);
+    ports.push_back(port);
+  }
+  return ports;
+}
+
+// The link towards the pod: the bridge, or its own veth.
+Status open_localhost(const net::Ip& pod) {
+  const HostRoute route = TRY(host_route(pod));
+  char name[IF_NAMESIZE];
+  if (::if_indextoname(route.link, name) == nullptr) return Error("no link to " + pod.to_string());
+  const std::string key = base::cat("net/ipv4/conf/", name, "/route_localnet");
+  const std::string now = TRY(net::read_sysctl(key));
+  if (now == "1") return {};
+  return net::write_sysctl(key, "1");
+}
+
+// Not worth failing a pod for: the flows end by themselves when their clients stop.
+void report(const Status& status) {
+  if (!status) std::fputs(base::cat("portmap: ", status.error().message(), "\n").c_str(), stderr);
+}
+
+Result<NetResult> add(const Call& call, const World&) {
+  const Claims claims = TRY(port_claims(call));
+  if (!claims.elements.empty()) {
+    TRY(put_claims(call, claims));
+    TRY(open_ports(claims));
+  }
+  return *call.previous;
+}
+
+Status del(const Call& call, const World&) {
+  const std::vector<Claim> taken = TRY(take_claims(call, static_cast<Parts>(Part::Ports)));
+  return close_ports(taken);
+}
+
+Status check(const Call& call, const World&) {
+  const Claims claims = TRY(port_claims(call));
+  return claims.elements.empty() ? Status() : check_claims(call, claims);
+}
+
+Status gc(const Call& call, const World&) { return sweep_claims(call, static_cast<Parts>(Part::Ports)); }
+
+}  // namespace
+
+Result<Claims> port_claims(const Call& call) {
+  const Fields config = TRY(Fields::of(call.config));
+  const Settings settings = TRY(read_settings(config));
+  if (!call.previous) {
+    return failure(code::kInvalidConfig,
+                   "prevResult: is missing; portmap has to stand behind a plugin that makes an "
+                   "interface");
+  }
+  Claims claims;
+  for (const Family family : {Family::V4, Family::V6}) {
+    if (const auto address = pod_address(call, family)) add_family(claims, settings, *address);
+  }
+  return claims;
+}
+
+Status open_ports(const Claims& claims) {
+  for (const Claim& claim : claims.elements) {
+    if (claim.set != SetId::Sources4 || claim.element.key_view().substr(4, 4) != bytes_of(loopback().address)) continue;
+    TRY_CONTEXT(open_localhost(ip_in(claim.element.key_view(), Family::V4)), "portmap: localhost");
+  }
+  report(end_stale_flows(udp_ports(claims.elements)));
+  return {};
+}
+
+Status close_ports(const std::vector<Claim>& taken) {
+  report(end_served_flows(udp_ports(taken)));
+  return {};
+}
+
+const Plugin kPortmap{
+    .name = "portmap",
+    .oldest_version = "0.1.0",
+    .about = "opens ports of the host that lead to the container",
+    .leaves_traces = true,
+    .add = add,
+    .del = del,
+    .check = check,
+    .gc = gc,
+};
+
+}  // namespace fairlead::cni

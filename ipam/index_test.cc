@@ -62,7 +62,7 @@ TEST_F(IndexTest, IsAMapWhateverIsAddedAndRemoved) {
     const Number number = base + random() % 20000;
     const auto it = model.find(number);
     if (it == model.end()) {
-      const std::uint64_t holder = 1 + random() % 3000 * 0x10001;
+      const std::uint64_t holder = holder_key(std::to_string(random() % 3000));
       ASSERT_TRUE(index->add({to_ip(number), holder}));
       model[number] = holder;
     } else {

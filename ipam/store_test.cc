@@ -1,5 +1,3 @@
-#include "ipam/store.h"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,28 +9,13 @@
 #include <random>
 
 #include "base/strings.h"
-#include "ipam/temporary_test.h"
+#include "ipam/store_fixture_test.h"
 
 namespace fairlead::ipam {
 namespace {
 
-net::Ip ip(std::string_view text) { return *net::Ip::parse(text); }
-
-std::vector<RangeSet> sets_of(const std::vector<std::string>& subnets) {
-  std::vector<std::vector<RangeSpec>> specs;
-  for (const std::string& subnet : subnets) specs.push_back({{"r", subnet, {}, {}, {}}});
-  return *complete(specs);
-}
-
-class StoreTest : public ::testing::Test {
+class StoreTest : public PlaceTest {
  protected:
-  StoreTest() {
-    place_.data_dir = temporary_.path() + "/networks";
-    place_.network = "n";
-    place_.run_dir = temporary_.path() + "/run";
-    place_.boot = {"boot-1", 1000};
-  }
-
   // "10.1.0.2/24 10.1.0.1", or the error's text.
   std::string add(const std::string& id, const std::vector<RangeSet>& sets, const std::vector<net::Ip>& wanted = {},
                   int* errno_value = nullptr) {
@@ -71,28 +54,15 @@ class StoreTest : public ::testing::Test {
     std::ifstream in(file(name), std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
-  std::map<std::string, std::string> reservations() const {
-    std::map<std::string, std::string> found;
-    std::error_code none;
-    for (const auto& entry : std::filesystem::directory_iterator(place_.directory(), none)) {
-      const std::string name = entry.path().filename();
-      if (net::Ip::parse(name)) found[name] = entry.is_regular_file() ? read(name) : "";
-    }
-    return found;
-  }
   std::string index_file() const {
     std::error_code none;
     const std::filesystem::directory_iterator first(place_.run_dir + "/host-local", none);
     return first == std::filesystem::directory_iterator() ? "" : first->path();
   }
 
-  TemporaryDirectory temporary_;
-  Place place_;
   const std::vector<RangeSet> small_ = sets_of({"10.1.0.0/29"});  // five addresses
   const std::vector<RangeSet> both_ = sets_of({"10.1.0.0/24", "fd00::/64"});
 };
-
-using Tree = std::map<std::string, std::string>;
 
 // ---- the files ----
 

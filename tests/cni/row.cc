@@ -1,6 +1,5 @@
 #include "tests/cni/row.h"
 
-
 #include <algorithm>
 #include <cctype>
 #include <iterator>
@@ -49,7 +48,7 @@ class Teller {
               .container_sysctls = row.container_sysctls};
   }
 
-  Result<Lines> tell() {
+  Result<Telling> tell() {
     for (const std::string& container : scope_.containers) TRY(host_.add_container(container));
     if (!row_.prior.empty()) TRY(host_.shell(row_.prior));
     state_ = TRY(snapshot(host_, scope_, masks_));
@@ -57,7 +56,7 @@ class Teller {
       ++number_;
       TRY(take(step));
     }
-    return out_;
+    return Telling{out_, messages_};
   }
 
  private:
@@ -94,6 +93,7 @@ class Teller {
     if (!error) return Error(cat(last.plugin, ": answers ", last.outcome.out, last.outcome.err));
     lines.push_back(cat("fails in ", last.plugin, " with code ", base::to_json((*error)["code"])));
     const std::string message = base::to_json(*error);
+    messages_.push_back(cat(number_, " ", step.verb, " ", message));
     if (lower(message).find(lower(mention())) == message.npos) lines.push_back(cat("says ", message));
     return lines;
   }
@@ -129,7 +129,7 @@ class Teller {
   Runtime runtime_;
   Scope scope_;
   Masks masks_;
-  Lines state_, out_;
+  Lines state_, out_, messages_;
   std::map<std::string, std::unique_ptr<EchoServer>> servers_;
   unsigned number_ = 0;
 };
@@ -156,13 +156,6 @@ bool any_glob(const std::vector<std::string>& globs, const std::string& line) {
   return std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) { return matches(glob, line); });
 }
 
-const Difference* find_difference(const std::string& id) {
-  for (const Difference& difference : declared_differences()) {
-    if (difference.id == id) return &difference;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 Step add(Attachment attachment) { return step_of("ADD", std::move(attachment)); }
@@ -187,35 +180,37 @@ Step connect(std::string from, std::string to) {
 
 std::ostream& operator<<(std::ostream& out, const Row& row) { return out << row.name; }
 
-Result<Lines> tell(const Row& row, const std::string& version, Implementation implementation) {
+Result<Telling> tell(const Row& row, const std::string& version, Implementation implementation) {
   const Network network =
       TRY(parse_network(cat(R"({"cniVersion": ")", version, R"(", "name": "net", "plugins": )", row.plugins, "}")));
   CniHost host = TRY(CniHost::create());
   return Teller(row, network, host, implementation).tell();
 }
 
-std::vector<std::string> verdict(const Row& row, const Lines& theirs, const Lines& ours) {
-  std::vector<std::string> out;
-  std::map<std::string, bool> occurs;
-  for (const std::string& id : row.differences) {
-    if (find_difference(id) == nullptr) out.push_back(cat("declares an unknown difference ", id));
-    occurs[id] = false;
+bool declared_for(const Difference& difference, const std::string& row, const std::string& version) {
+  for (const std::string_view part : base::split(difference.rows, ',')) {
+    const std::string_view name = base::trim(part);
+    if (name == row || name == cat(row, " ", version)) return true;
   }
-  Lines a = theirs, b = ours;
+  return false;
+}
+
+Lines verdict(const std::vector<Difference>& declared, const Lines& theirs, const Lines& ours) {
+  Lines out, a = theirs, b = ours;
+  std::vector<bool> occurs(declared.size());
   std::sort(a.begin(), a.end());
   std::sort(b.begin(), b.end());
   for (const std::string& line : difference(a, b)) {
     const bool of_theirs = line[0] == '-';
-    bool declared = false;
-    for (auto& [id, seen] : occurs) {
-      const Difference* known = find_difference(id);
-      if (known == nullptr || !any_glob(of_theirs ? known->theirs : known->ours, line.substr(2))) continue;
-      seen = declared = true;
+    bool known = false;
+    for (std::size_t i = 0; i < declared.size(); ++i) {
+      if (!any_glob(of_theirs ? declared[i].theirs : declared[i].ours, line.substr(2))) continue;
+      occurs[i] = known = true;
     }
-    if (!declared) out.push_back(cat(of_theirs ? "only theirs: " : "only ours:   ", line.substr(2)));
+    if (!known) out.push_back(cat(of_theirs ? "only theirs: " : "only ours:   ", line.substr(2)));
   }
-  for (const auto& [id, seen] : occurs) {
-    if (!seen) out.push_back(cat("the declared difference ", id, " does not occur"));
+  for (std::size_t i = 0; i < declared.size(); ++i) {
+    if (!occurs[i]) out.push_back(cat("the declared difference ", declared[i].id, " does not occur"));
   }
   return out;
 }

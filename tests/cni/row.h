@@ -30,10 +30,9 @@ struct Row {
   std::string name;     // CamelCase: a test's
   std::string plugins;  // JSON list, its text
   std::vector<Step> steps{add(), check(), del(), del()};
-  std::vector<std::string> differences{};                   // ids of declared_differences()
   std::vector<std::string> versions{"1.0.0"};               // of cniVersion
   std::string prior{};                                      // a script in the host, before all
-  std::string mentions{};                          // every error message has it, in any case; "theirs|ours"
+  std::string mentions{};                                   // every error message has it, in any case; "theirs|ours"
   std::vector<std::string> servers{};                       // containers that listen on [::]:80, TCP
   std::vector<std::string> sysctls{}, container_sysctls{};  // to be looked at
 };
@@ -46,14 +45,22 @@ struct Difference {
   std::string reason;
   std::vector<std::string> theirs{};
   std::vector<std::string> ours{};
+  // Names of rows ("BridgePlain", or "BridgePlain 1.0.0" for one version) where it must occur, and nowhere else.
+  std::string rows{};
 };
 const std::vector<Difference>& declared_differences();
 
 // "1 ADD result.ips[0].address = 10.1.0.2/24", "1 ADD + host link cni0 ...": the lines of a step and how the kernel's
 // state changed by it, step by step.
-Result<Lines> tell(const Row& row, const std::string& version, Implementation implementation);
+struct Telling {
+  Lines lines;
+  Lines messages;  // of errors, for whoever looks into a failure
+};
+Result<Telling> tell(const Row& row, const std::string& version, Implementation implementation);
 
+// Whether `difference` is declared for the row in that version.
+bool declared_for(const Difference& difference, const std::string& row, const std::string& version);
 // What is wrong with the two tellings, in sentences; empty: nothing.
-std::vector<std::string> verdict(const Row& row, const Lines& theirs, const Lines& ours);
+Lines verdict(const std::vector<Difference>& declared, const Lines& theirs, const Lines& ours);
 
 }  // namespace fairlead::cnitest

@@ -33,7 +33,7 @@ std::vector<Row> host_local_rows() {
       {.name = "HostLocalExhausted",
        .plugins = host_local(R"("subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10", "rangeEnd": "10.1.0.10")"),
        .steps = {add(), add(c2), del(), add(c2)},
-       .mentions = "no IP addresses available"},
+       .mentions = "no IP addresses available|no address is left"},
       {.name = "HostLocalDualStack",
        .plugins = host_local(
            R"("ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]], "routes": [{"dst": "0.0.0.0/0"}, {"dst": "192.168.0.0/16", "gw": "10.1.0.9"}, {"dst": "::/0"}])"),
@@ -49,7 +49,7 @@ std::vector<Row> host_local_rows() {
       {.name = "HostLocalTheSmallestSubnets",
        .plugins = host_local(R"("ranges": [[{"subnet": "10.1.0.4/30"}], [{"subnet": "fd00::4/126"}]])"),
        .steps = {add(), add(c2)},
-       .mentions = "no IP addresses available"},
+       .mentions = "no IP addresses available|no address is left"},
       {.name = "HostLocalRequestedByCniArgs",
        .plugins = host_local(kSubnet),
        .steps = {add(with_args("IP=10.1.0.77")), add(c2), check(), del()}},
@@ -82,7 +82,7 @@ std::vector<Row> host_local_rows() {
       {.name = "HostLocalTheSameAttachmentTwice",
        .plugins = host_local(kSubnet),
        .steps = {add(), add()},
-       .mentions = "duplicate"},
+       .mentions = "duplicate|a DEL must come first"},
       {.name = "HostLocalResolvConfAndDataDir",
        .plugins = host_local(R"("subnet": "10.1.0.0/24", "resolvConf": "/run/resolv", "dataDir": "/run/cni/ipam")"),
        .steps = {add(), del()},
@@ -100,7 +100,7 @@ std::vector<Row> host_local_rows() {
        .plugins = host_local(kSubnet),
        .steps = {add(), sh("rm /var/lib/cni/networks/net/10.1.0.2"), check(), del()}},
       refused("HostLocalNoSubnet", R"("routes": [])", "range"),
-      refused("HostLocalHostBits", R"("subnet": "10.1.0.7/24")", "10.1.0.7/24"),
+      refused("HostLocalHostBits", R"("subnet": "10.1.0.7/24")", "host bits|10.1.0.7/24"),
       refused("HostLocalTooSmall", R"("subnet": "10.1.0.0/31")", "too small"),
       refused("HostLocalOverlap", R"("ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]])", "overlap"),
       refused("HostLocalTwoFamiliesInASet", R"("ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "fd00::/64"}]])",
@@ -110,7 +110,7 @@ std::vector<Row> host_local_rows() {
       refused("HostLocalEndBeforeStart", R"("subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.3")",
               "10.1.0"),
       refused("HostLocalABadAddress", R"("subnet": "10.1.0.0/24", "rangeStart": "10.1.0.300")", "10.1.0.300"),
-      refused("HostLocalABadSubnet", R"("subnet": "10.1.0/24")", "10.1.0/24"),
+      refused("HostLocalABadSubnet", R"("subnet": "10.1.0/24")", "10.1.0"),
   };
 }
 

@@ -119,10 +119,7 @@ std::vector<Row> other_rows() {
     return base::cat(R"([{"type": ")", type, R"(", )", members, kIpam, "}]");
   };
   return {
-      {.name = "Loopback",
-       .plugins = R"([{"type": "loopback"}])",
-       .differences = {"ip-version"},
-       .versions = {"0.3.0", "0.3.1", "0.4.0"}},
+      {.name = "Loopback", .plugins = R"([{"type": "loopback"}])", .versions = {"0.3.0", "0.3.1", "0.4.0"}},
       {.name = "LoopbackNow", .plugins = R"([{"type": "loopback"}])"},
       {.name = "Ptp",
        .plugins = ptp,

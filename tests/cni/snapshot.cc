@@ -63,7 +63,7 @@ std::string port_text(const LinkInfo& link) {
 
 std::string link_line(const Place& place, const LinkInfo& link) {
   std::string out = cat(place.name, " link ", link.name, " kind ", link.kind.empty() ? "-" : link.kind, " mtu ",
-                        link.mtu, " mac ", net::to_string(link.mac), " qlen ", link.tx_queue_len);
+                        link.mtu, " mac ", net::to_string(link.mac));
   for (const auto& [flag, text] : {std::pair{IFF_UP, " up"}, {IFF_PROMISC, " promisc"}, {IFF_ALLMULTI, " allmulti"}}) {
     if ((link.flags & static_cast<unsigned>(flag)) != 0) out += text;
   }
@@ -138,7 +138,10 @@ void add_sysctls(const Place& place, const std::vector<std::string>& paths, Line
 Status describe(Place& place, const std::vector<std::string>& sysctls, Lines& out) {
   net::Rtnl rtnl = TRY(net::Rtnl::open());
   place.links = TRY(rtnl.list_links());
-  for (const LinkInfo& link : place.links) out.push_back(link_line(place, link));
+  for (const LinkInfo& link : place.links) {
+    out.push_back(link_line(place, link));
+    out.push_back(cat(place.name, " qlen ", link.name, " ", link.tx_queue_len));
+  }
   TRY(add_addresses(rtnl, place, out));
   TRY(add_routes(rtnl, place, out));
   TRY(add_neighbours(rtnl, place, out));

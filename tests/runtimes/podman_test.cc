@@ -74,7 +74,7 @@ class PodmanTest : public PodTest {
 };
 
 TEST_F(PodmanTest, AContainerIsReachedAtItsPublishedPort) {
-  ASSERT_OK(run("first", {}));
+  ASSERT_OK(run("first", {"--publish", "18080:8080"}));
   ASSERT_OK(remove("first"));
   const std::vector<std::string> before = state();
   ASSERT_OK(run("box", {"--publish", "18080:8080"}));
@@ -94,7 +94,7 @@ TEST_F(PodmanTest, AContainerIsReachedAtItsPublishedPort) {
 
 TEST_F(PodmanTest, ANetworkItCreatesGivesTheAddressAndHardwareAddressAskedFor) {
   ASSERT_OK(podman({"network", "create", "--subnet", "10.77.0.0/24", "--opt", "mtu=1400", "seven"}));
-  ASSERT_OK(run("first", {"--network", "seven"}));
+  ASSERT_OK(run("first", {"--network", "seven", "--publish", "192.0.2.1:18081:8080/tcp"}));
   ASSERT_OK(remove("first"));
   const std::vector<std::string> before = state();
   ASSERT_OK(run("left", {"--network", "seven", "--ip", "10.77.0.50", "--mac-address", "02:11:22:33:44:55"}));
@@ -121,7 +121,7 @@ TEST_F(PodmanTest, ANetworkItCreatesGivesTheAddressAndHardwareAddressAskedFor) {
 TEST_F(PodmanTest, AContainerOnTwoNetworksHasAnInterfaceInEach) {
   ASSERT_OK(podman({"network", "create", "--subnet", "10.78.0.0/24", "eight"}));
   ASSERT_OK(podman({"network", "create", "--subnet", "10.79.0.0/24", "nine"}));
-  ASSERT_OK(run("first", {"--network", "eight,nine"}));
+  ASSERT_OK(run("first", {"--network", "eight,nine", "--publish", "18082:8080"}));
   ASSERT_OK(remove("first"));
   const std::vector<std::string> before = state();
   ASSERT_OK(run("both", {"--network", "eight,nine", "--publish", "18082:8080"}));

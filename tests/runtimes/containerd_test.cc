@@ -21,20 +21,29 @@ namespace {
 
 using base::cat;
 
-constexpr char kNetwork[] = R"({
-  "cniVersion": "1.0.0",
-  "name": "pods",
-  "plugins": [
-    {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+constexpr char kBridge[] = R"("bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
      "ipam": {"type": "host-local",
               "ranges": [[{"subnet": "10.85.0.0/16"}], [{"subnet": "2001:db8:85::/64"}]],
-              "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}},
-    {"type": "portmap", "capabilities": {"portMappings": true}},
-    {"type": "bandwidth", "capabilities": {"bandwidth": true}},
-    {"type": "firewall"},
-    {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}
-  ]
-})";
+              "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]})";
+constexpr char kTuning[] = R"({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}})";
+
+// A plugin for each part of the work, or one that does most of it.
+enum class Entries { Chain, One };
+
+std::string plugins(Entries entries) {
+  if (entries == Entries::One) {
+    return cat(R"({"type": "fairlead", "mode": "bridge", "capabilities": {"portMappings": true, "bandwidth": true}, )",
+               kBridge, "}, ", kTuning);
+  }
+  return cat(R"({"type": "bridge", )", kBridge, R"(}, {"type": "portmap", "capabilities": {"portMappings": true}},
+    {"type": "bandwidth", "capabilities": {"bandwidth": true}}, {"type": "firewall"}, )",
+             kTuning);
+}
+
+std::string network(Entries entries) {
+  return cat(R"({"cniVersion": "1.0.0", "name": "pods", "plugins": [)", plugins(entries), "]}");
+}
+
 constexpr int kFirstHostPort = 18000;
 
 cri::PodConfig pod_config(int number) {
@@ -52,14 +61,15 @@ cri::PodConfig pod_config(int number) {
 
 std::uint16_t host_port(int number) { return static_cast<std::uint16_t>(kFirstHostPort + number); }
 
-class ContainerdTest : public PodTest {
+class ContainerdTest : public PodTest, public testing::WithParamInterface<Entries> {
  protected:
   ContainerdTest() : PodTest({"containerd", "containerd-shim-runc-v2", "ctr", "runc", "nft", "iptables"}) {}
 
   void SetUp() override {
+    if (GetParam() == Entries::One && reference_plugins()) GTEST_SKIP() << "the reference has no such plugin";
     PodTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    ASSERT_OK(base::write_file_atomically("/etc/cni/net.d/10-pods.conflist", kNetwork));
+    ASSERT_OK(base::write_file_atomically("/etc/cni/net.d/10-pods.conflist", network(GetParam())));
     auto started = Containerd::start();
     ASSERT_OK(started);
     containerd_.emplace(*std::move(started));
@@ -83,7 +93,7 @@ class ContainerdTest : public PodTest {
   std::optional<Containerd> containerd_;
 };
 
-TEST_F(ContainerdTest, APodAnswersAtItsAddressesAndItsHostPortAndReachesOut) {
+TEST_P(ContainerdTest, APodAnswersAtItsAddressesAndItsHostPortAndReachesOut) {
   warm_up();
   const std::vector<std::string> before = state();
   const auto pod = containerd().run_pod(pod_config(1));
@@ -121,7 +131,7 @@ TEST_F(ContainerdTest, APodAnswersAtItsAddressesAndItsHostPortAndReachesOut) {
   expect_back_to(before);
 }
 
-TEST_F(ContainerdTest, TheBandwidthAnnotationsOfAPodBecomeItsRates) {
+TEST_P(ContainerdTest, TheBandwidthAnnotationsOfAPodBecomeItsRates) {
   warm_up();
   const std::vector<std::string> before = state();
   cri::PodConfig config = pod_config(2);
@@ -139,7 +149,7 @@ TEST_F(ContainerdTest, TheBandwidthAnnotationsOfAPodBecomeItsRates) {
   expect_back_to(before);
 }
 
-TEST_F(ContainerdTest, APodWhoseProcessesWereKilledIsTakenDownAllTheSame) {
+TEST_P(ContainerdTest, APodWhoseProcessesWereKilledIsTakenDownAllTheSame) {
   warm_up();
   const std::vector<std::string> before = state();
   const auto pod = containerd().run_pod(pod_config(3));
@@ -150,7 +160,7 @@ TEST_F(ContainerdTest, APodWhoseProcessesWereKilledIsTakenDownAllTheSame) {
   expect_back_to(before);
 }
 
-TEST_F(ContainerdTest, CtrRunConnectsAContainerForAsLongAsItRuns) {
+TEST_P(ContainerdTest, CtrRunConnectsAContainerForAsLongAsItRuns) {
   warm_up();
   const std::vector<std::string> before = state();
   const auto peer = outside().seen_peer(7000, [&]() -> Status {
@@ -164,7 +174,7 @@ TEST_F(ContainerdTest, CtrRunConnectsAContainerForAsLongAsItRuns) {
   if (!reference_plugins()) expect_back_to(before);
 }
 
-TEST_F(ContainerdTest, FiftyPodsAtOnceAnswerAndLeaveNothing) {
+TEST_P(ContainerdTest, FiftyPodsAtOnceAnswerAndLeaveNothing) {
   constexpr int kPods = 50;
   warm_up();
   const std::vector<std::string> before = state();
@@ -197,6 +207,9 @@ TEST_F(ContainerdTest, FiftyPodsAtOnceAnswerAndLeaveNothing) {
   for (const auto& status : stopped) EXPECT_OK(*status);
   expect_back_to(before);
 }
+
+INSTANTIATE_TEST_SUITE_P(Plugins, ContainerdTest, testing::Values(Entries::Chain, Entries::One),
+                         [](const auto& param) { return param.param == Entries::Chain ? "chain" : "one"; });
 
 }  // namespace
 }  // namespace fairlead::tests::runtimes

@@ -62,12 +62,14 @@ Error told_error(const std::string& type, const base::ProcessOutput& output) {
   const auto json = base::parse_json(output.out, base::Duplicates::LastWins);
   const auto fields = json ? Fields::of(*json) : Result<Fields>(json.error());
   if (fields) {
-    const auto code = fields->integer("code", 1, 1 << 30);
+    const auto told = fields->integer("code", 1, 1 << 30);
     const auto text = fields->text("msg");
     const auto details = fields->text("details");
-    if (code && *code && text && *text) {
+    if (told && *told && text && *text) {
       const bool more = details && *details && !(*details)->empty();
-      return failure(static_cast<int>(**code), type, ": ", **text, more ? "\n" : "", more ? **details : std::string());
+      // From 100 on numbers are each plugin's own, and this one of ours says that nothing is to be undone.
+      const int number = **told == code::kAlreadyAttached ? code::kInternal : static_cast<int>(**told);
+      return failure(number, type, ": ", **text, more ? "\n" : "", more ? **details : std::string());
     }
   }
   return failure(code::kInternal, type, ": exit ", output.exit_code, " without an error in JSON, but \"",

@@ -1,13 +1,19 @@
 // The static executable as a runtime runs it: by its names, in a root that holds nothing else, with real namespaces.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <thread>
 
+#include "base/file.h"
 #include "base/subprocess.h"
+#include "cni-plugin/journal.h"
 #include "cni-plugin/testing.h"
 #include "tests/datapath/assert_ok.h"
 #include "tests/datapath/namespaces.h"
@@ -117,6 +123,64 @@ TEST_F(Executable, UnderItsOwnNameItSweeps) {
     EXPECT_EQ(TRY(run("/fairlead-cni", {}, "", {"what"})).exit_code, 2);
     return {};
   }));
+}
+
+// A process with a /run and a network of its own, as a host is to an agent in a container.
+class OtherHost {
+ public:
+  explicit OtherHost(const std::string& record) {
+    int ready[2];
+    if (::pipe2(ready, O_CLOEXEC) != 0) return;
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      const bool made = ::unshare(CLONE_NEWNS | CLONE_NEWNET) == 0 &&
+                        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                        ::mount("tmpfs", "/run", "tmpfs", 0, nullptr) == 0 &&
+                        std::filesystem::create_directories("/run/fairlead/cni/records/net") &&
+                        base::write_file_atomically("/run/fairlead/cni/records/net/it", record).has_value();
+      if (::write(ready[1], made ? "y" : "n", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    char answer = 'n';
+    made_ = ::read(ready[0], &answer, 1) == 1 && answer == 'y';
+    ::close(ready[0]);
+    ::close(ready[1]);
+  }
+  ~OtherHost() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  OtherHost(const OtherHost&) = delete;
+  OtherHost& operator=(const OtherHost&) = delete;
+  bool made() const { return made_; }
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = -1;
+  bool made_ = false;
+};
+
+TEST_F(Executable, SweepsAnotherHostThroughItsNamespaces) {
+  Record dead;
+  dead.boot_id = "earlier";
+  dead.plugin = "loopback";
+  dead.network = "net";
+  dead.environment = {{"CNI_CONTAINERID", "c1"}, {"CNI_IFNAME", "eth0"}};
+  dead.stdin_text = R"({"cniVersion":"1.1.0","name":"net"})";
+  const OtherHost host(to_json(dead));
+  ASSERT_TRUE(host.made());
+  const std::string there = base::cat("--namespaces-of=", host.pid());
+  const std::string program = FAIRLEAD_BIN_DIR "/fairlead-cni";
+  const auto swept = run(program, {}, "", {there, "sweep"});
+  ASSERT_OK(swept);
+  EXPECT_NE(swept->out.find("\"record\":\"/run/fairlead/cni/records/net/it\""), std::string::npos)
+      << swept->out << swept->err;
+  const auto released = run(program, {}, "", {there, "release", "/run/fairlead/cni/records/net/it"});
+  ASSERT_OK(released);
+  EXPECT_EQ(released->exit_code, 0) << released->out;
+  EXPECT_EQ(run(program, {}, "", {there, "sweep"})->out, "[]\n");
 }
 
 TEST_F(Executable, IsSmall) { EXPECT_LE(std::filesystem::file_size(FAIRLEAD_BIN_DIR "/fairlead-cni"), 2'500'000U); }

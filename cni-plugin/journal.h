@@ -28,12 +28,22 @@ struct NetnsIdentity {
 };
 NetnsIdentity identify_netns(const std::string& path);
 
+// The namespaces a process runs in, by inode. From others the recorded paths lead elsewhere: a netns that seems gone
+// need not be, and what a DEL would take away is not there.
+struct Home {
+  std::uint64_t mount_namespace = 0;
+  std::uint64_t network_namespace = 0;
+  bool operator==(const Home&) const = default;
+};
+Home own_home();
+
 struct Record {
   State state = State::Adding;
   std::string boot_id;
   std::string plugin;
   std::string network;
   NetnsIdentity netns;
+  Home home;
   Environment environment;  // CNI_CONTAINERID, CNI_IFNAME, CNI_NETNS, CNI_ARGS, CNI_PATH of the ADD
   std::string stdin_text;   // of the ADD
   Attachment attachment() const;

@@ -336,6 +336,21 @@ TEST_F(Records, WhatNeverHadANetnsDiesWithTheBootOnly) {
   EXPECT_EQ(testing::json(sweep(world_).out).as_array()->front()["reason"], base::Value("it is of another boot"));
 }
 
+TEST_F(Records, WhatWasMadeInOtherNamespacesIsNeitherToldNorReleased) {
+  ASSERT_EQ(error(ask("ADD", config("a"))), "");
+  lose_netns();
+  {
+    auto entry = Entry::open(path());
+    Record elsewhere = *entry->record();
+    ++elsewhere.home.mount_namespace;
+    ASSERT_TRUE(entry->remove());
+    ASSERT_TRUE(entry->create(elsewhere));
+  }
+  EXPECT_EQ(sweep(world_), (Answer{0, "[]\n", path() + ": was made in another mount or network namespace\n"}));
+  EXPECT_EQ(release({path()}, world_).exit_code, 1);
+  EXPECT_TRUE(record());
+}
+
 TEST_F(Records, ReleaseTakesNothingThatIsAliveOrBusyOrElsewhere) {
   ASSERT_EQ(error(ask("ADD", config("a"))), "");
   const auto told = [&](const std::string& which) {
@@ -373,6 +388,7 @@ TEST(Record, IsReadBackAsItWasWritten) {
                       "bridge",
                       "net",
                       {~0ULL, ~0ULL - 1},
+                      {1, 2},
                       {{"CNI_CONTAINERID", "c"}, {"CNI_IFNAME", "e\"0"}, {"CNI_ARGS", "A=\n"}},
                       "{\n \"name\":\"\\u00e4\"}"};
   const auto back = parse_record(to_json(record));

@@ -3,6 +3,7 @@
 #include <linux/if_link.h>
 
 #include "cni-plugin/interface_testing.h"
+#include "cni-plugin/tables.h"
 
 namespace fairlead::cni::testing {
 namespace {
@@ -117,6 +118,69 @@ TEST_F(CniLinks, FairleadIsABridgeWhereItIsGivenOneAndRoutedElse) {
     EXPECT_EQ(refused("fairlead", "a", a, config("fairlead", R"("mode":"magic")", "")),
               "fairlead: mode: \"magic\" is unknown; allowed is \"bridge\" or \"routed\"");
     EXPECT_EQ(links(host), (Names{"cni0", "lo"}));
+  });
+}
+
+// The comments of all elements in nftables that belong to attachments.
+Names owned_elements() {
+  Names owned;
+  auto tables = ok(Tables::open());
+  for (const std::string& comment : ok(tables.comments())) {
+    if (!comment.empty()) owned.push_back(comment);
+  }
+  return owned;
+}
+
+constexpr char kV4Route[] = R"({"dst":"0.0.0.0/0"})";
+
+TEST_F(CniLinks, FairleadDoesWhatAWholeChainDoesAndUndoesIt) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &a = container(), &b = container();
+    ok(host.order({net::add_address({.address = *net::InterfaceAddress::parse("192.0.2.10/32"), .link = 1})}));
+    const std::string keys =
+        R"("ipMasq":true,"firewall":true,"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,)"
+        R"("protocol":"tcp"}],"bandwidth":{"ingressRate":800000000,"ingressBurst":8000000,"egressRate":800000000,)"
+        R"("egressBurst":8000000}})";
+    const std::string all = config("fairlead", keys, address("10.1.0.5/24"), kV4Route);
+    const std::string plain = config("fairlead", "", address("10.1.0.6/24"), kV4Route);
+    add("fairlead", "a", a, all);
+    add("fairlead", "b", b, plain);
+    EXPECT_FALSE(owned_elements().empty());
+    EXPECT_EQ(check("fairlead", "a", a, all), "");
+    EXPECT_EQ(check("fairlead", "b", b, plain), "");
+    ok(connects(&*b.netns, &*a.netns, ip("10.1.0.5"), 80));
+    ok(connects(&*b.netns, &*a.netns, ip("10.1.0.5"), 80, Seen{ip("192.0.2.10"), 8080}));
+    del("fairlead", "b", b.path, plain);
+    EXPECT_EQ(check("fairlead", "a", a, all), "");
+    del("fairlead", "a", "", all);
+    EXPECT_EQ(owned_elements(), Names{});
+    EXPECT_EQ(links(host), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniLinks, GcTakesAwayTheNetworksLinksAndElementsThatNobodyHasEvenWithoutRecords) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &a = container(), &b = container(), &other = container();
+    const std::string in_a = config("fairlead", R"("ipMasq":true)", address("10.1.0.5/24"), kV4Route);
+    const std::string in_b = config("fairlead", R"("ipMasq":true)", address("10.1.0.6/24"), kV4Route);
+    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"), kV4Route);
+    elsewhere.replace(elsewhere.find("pods"), 4, "elsewhere");
+    add("fairlead", "a", a, in_a);
+    add("fairlead", "b", b, in_b);
+    const NetResult kept = add("fairlead", "c", other, elsewhere);
+    std::filesystem::remove_all(world_.run_dir);
+    const std::string valid =
+        cat(in_a.substr(0, in_a.rfind('}')), R"(,"cni.dev/valid-attachments":[{"containerID":"b","ifname":"eth0"}]})");
+    const Answer answer = call("GC", "fairlead", "", "", valid);
+    EXPECT_EQ(answer.exit_code, 0) << answer.out;
+    Names left{"lo", host_link_name(attachment("b")), kept.interfaces[0].name};
+    std::sort(left.begin(), left.end());
+    EXPECT_EQ(links(host), left);
+    for (const std::string& comment : owned_elements())
+      EXPECT_EQ(comment.substr(0, 16), element_mark(attachment("b"))) << comment;
+    EXPECT_EQ(check("fairlead", "b", b, in_b), "");
   });
 }
 

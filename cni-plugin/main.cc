@@ -71,17 +71,28 @@ Answer usage() {
           base::cat(kProgram, ": CNI plugins in one executable; it is the one whose name it is called by:\n", names,
                     "Under its own name:\n"
                     "  sweep: tells in JSON which attachments on record cannot be alive\n"
-                    "  release RECORD...: takes away what is left of those\n")};
+                    "  release RECORD...: takes away what is left of those\n"
+                    "  --namespaces-of=PID before either: in the mount and network namespaces of that process\n")};
 }
 
-int run(std::string_view name, const std::vector<std::string>& arguments) {
-  const Plugin* plugin = find_plugin(name);
-  if (plugin == nullptr) {
-    if (arguments == std::vector<std::string>{"sweep"}) return give(sweep(host()));
-    if (arguments.size() > 1 && arguments[0] == "release")
-      return give(release({arguments.begin() + 1, arguments.end()}, host()));
-    return give(usage());
+Answer run_for_agent(std::vector<std::string> arguments) {
+  constexpr std::string_view kNamespacesOf = "--namespaces-of=";
+  if (!arguments.empty() && arguments[0].substr(0, kNamespacesOf.size()) == kNamespacesOf) {
+    const auto pid = base::parse_number<int>(std::string_view(arguments[0]).substr(kNamespacesOf.size()));
+    if (!pid) return usage();
+    if (const Status entered = enter_namespaces_of(*pid); !entered)
+      return {1, "", base::cat(kProgram, ": ", entered.error().message(), "\n")};
+    arguments.erase(arguments.begin());
   }
+  if (arguments == std::vector<std::string>{"sweep"}) return sweep(host());
+  if (arguments.size() < 2 || arguments[0] != "release") return usage();
+  arguments.erase(arguments.begin());
+  return release(arguments, host());
+}
+
+int run(std::string_view name, std::vector<std::string> arguments) {
+  const Plugin* plugin = find_plugin(name);
+  if (plugin == nullptr) return give(run_for_agent(std::move(arguments)));
   const Environment variables = environment();
   const auto command = variables.find("CNI_COMMAND");
   const bool acts = command != variables.end() && command->second != "VERSION";
@@ -95,6 +106,5 @@ int main(int argc, char** argv) {
   // A runtime or delegate that has gone is an EPIPE.
   std::signal(SIGPIPE, SIG_IGN);
   std::string_view name = argc > 0 ? argv[0] : "";
-  const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-  return fairlead::cni::run(name.substr(name.rfind('/') + 1), arguments);
+  return fairlead::cni::run(name.substr(name.rfind('/') + 1), {argv + (argc > 0 ? 1 : 0), argv + argc});
 }

@@ -1,5 +1,6 @@
 // What a record says, without the file it stands in.
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "cni-plugin/fields.h"
 #include "cni-plugin/journal.h"
@@ -58,6 +59,14 @@ NetnsIdentity identify_netns(const std::string& path) {
   return identity;
 }
 
+Home own_home() {
+  const auto inode = [](const char* path) -> std::uint64_t {
+    struct stat info {};
+    return ::stat(path, &info) == 0 ? info.st_ino : 0;
+  };
+  return {inode("/proc/thread-self/ns/mnt"), inode("/proc/thread-self/ns/net")};
+}
+
 Attachment Record::attachment() const {
   const auto variable = [this](const char* name) {
     const auto at = environment.find(name);
@@ -67,8 +76,13 @@ Attachment Record::attachment() const {
 }
 
 Record record_of(const Call& call, const World& world) {
-  Record record{State::Adding,        world.boot_id,  call.plugin, call.attachment.network, identify_netns(call.netns),
-                environment_of(call), call.stdin_text};
+  Record record{.boot_id = world.boot_id,
+                .plugin = call.plugin,
+                .network = call.attachment.network,
+                .netns = identify_netns(call.netns),
+                .home = own_home(),
+                .environment = environment_of(call),
+                .stdin_text = call.stdin_text};
   record.environment.erase("CNI_COMMAND");
   return record;
 }
@@ -81,6 +95,8 @@ std::string to_json(const Record& record) {
   out.set("bootId", Value(record.boot_id));
   out.set("netnsInode", Value(cat(record.netns.inode)));
   out.set("netnsCookie", Value(cat(record.netns.cookie)));
+  out.set("mountNamespace", Value(cat(record.home.mount_namespace)));
+  out.set("networkNamespace", Value(cat(record.home.network_namespace)));
   Value environment{Value::Object()};
   for (const auto& [name, value] : record.environment) environment.set(name, Value(value));
   out.set("environment", std::move(environment));
@@ -101,6 +117,8 @@ Result<Record> parse_record(std::string_view text) {
   record.boot_id = TRY(fields.text("bootId")).value_or("");
   record.netns.inode = TRY(number(fields, "netnsInode"));
   record.netns.cookie = TRY(number(fields, "netnsCookie"));
+  record.home.mount_namespace = TRY(number(fields, "mountNamespace"));
+  record.home.network_namespace = TRY(number(fields, "networkNamespace"));
   const Fields environment = TRY(fields.object("environment"));
   for (const char* name :
        {"CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS", "CNI_NETNS_OVERRIDE", "CNI_ARGS", "CNI_PATH"}) {

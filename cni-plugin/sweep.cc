@@ -1,7 +1,12 @@
 #include "cni-plugin/sweep.h"
 
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cerrno>
 
+#include "base/fd.h"
 #include "base/file.h"
 #include "cni-plugin/lifecycle.h"
 
@@ -29,11 +34,17 @@ Result<Record> read_record(const std::string& path) {
   return TRY_CONTEXT(parse_record(text), path);
 }
 
+bool is_at_home(const Record& record, const World& world) {
+  // Across a boot their numbers mean nothing, and no path is looked at.
+  return record.boot_id != world.boot_id || record.home == own_home();
+}
+
 Status release_one(const std::string& path, const World& world, std::string& notes) {
   if (!is_record_path(world, path)) return Error("is not where records are");
   Entry entry = TRY(Entry::open(path, Entry::IfBusy::Refuse));
   notes += entry.warning();
   if (!entry.record()) return {};
+  if (!is_at_home(*entry.record(), world)) return Error("was made in another mount or network namespace");
   if (why_dead(*entry.record(), world).empty()) return Error("is alive");
   const Plugin* plugin = find_plugin(entry.record()->plugin);
   if (plugin == nullptr) return Error(cat("is of the plugin \"", entry.record()->plugin, "\", which is none of ours"));
@@ -50,6 +61,10 @@ Answer sweep(const World& world) {
     if (!record) {
       // One that went meanwhile is nothing to tell.
       if (record.error().errno_value() != ENOENT) answer.err += cat(record.error().message(), "\n");
+      continue;
+    }
+    if (!is_at_home(*record, world)) {
+      answer.err += cat(path, ": was made in another mount or network namespace\n");
       continue;
     }
     const std::string reason = why_dead(*record, world);
@@ -73,6 +88,14 @@ Answer release(const std::vector<std::string>& records, const World& world) {
   }
   answer.out = cat(base::to_json(Value(std::move(outcomes))), "\n");
   return answer;
+}
+
+Status enter_namespaces_of(int pid) {
+  const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return Error::from_errno(cat("process ", pid), errno);
+  if (::setns(process.get(), CLONE_NEWNS | CLONE_NEWNET) != 0)  // linux v5.8
+    return Error::from_errno(cat("enter the namespaces of process ", pid), errno);
+  return {};
 }
 
 }  // namespace fairlead::cni

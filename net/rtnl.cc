@@ -242,7 +242,7 @@ Result<Mac> parse_mac(std::string_view text) {
     const char lower = text[i] >= 'A' && text[i] <= 'F' ? static_cast<char>(text[i] - 'A' + 'a') : text[i];
     const std::size_t digit = kDigits.find(lower);
     if (digit == kDigits.npos) return no_mac();
-    mac[i / 3] = static_cast<std::uint8_t>(mac[i / 3] << 4 | digit);
+    mac[i / 3] = static_cast<std::uint8_t>(mac[i / 3] * 16U + digit);
   }
   return mac;
 }

@@ -40,11 +40,8 @@ std::vector<Case> cases() {
 bool has_plugins(Implementation implementation, const Row& row, std::string& missing) {
   const auto plugins = base::parse_json(row.plugins);
   for (const base::Value& plugin : *plugins->as_array()) {
-    for (const base::Value* type : {&plugin["type"], &plugin["ipam"]["type"]}) {
-      if (type->as_string() == nullptr) continue;
-      missing = cat(folder(implementation), "/", *type->as_string());
-      if (::access(missing.c_str(), X_OK) != 0) return false;
-    }
+    missing = cat(folder(implementation), "/", *plugin["type"].as_string());
+    if (::access(missing.c_str(), X_OK) != 0) return false;
   }
   return true;
 }

@@ -90,7 +90,11 @@ class Teller {
       return lines;
     }
     const auto error = base::parse_json(last.outcome.out);
-    if (!error) return Error(cat(last.plugin, ": answers ", last.outcome.out, last.outcome.err));
+    if (!error) {
+      messages_.push_back(cat(number_, " ", step.verb, " ", last.outcome.out, last.outcome.err));
+      lines.push_back(cat("fails in ", last.plugin, " without an answer"));
+      return lines;
+    }
     lines.push_back(cat("fails in ", last.plugin, " with code ", base::to_json((*error)["code"])));
     const std::string message = base::to_json(*error);
     messages_.push_back(cat(number_, " ", step.verb, " ", message));

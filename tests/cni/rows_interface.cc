@@ -7,6 +7,8 @@ namespace {
 constexpr char kDualIpam[] =
     R"("ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]],
     "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]})";
+constexpr char kDualIpamWithoutRoutes[] =
+    R"("ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]})";
 constexpr char kIpam[] = R"("ipam": {"type": "host-local", "subnet": "10.1.0.0/24"})";
 // Where packets are sent, IPv6 has to be settled first: no DAD.
 constexpr char kForwardingPeer[] = R"(
@@ -32,18 +34,21 @@ std::vector<Row> bridge_rows() {
        .sysctls = {"net/ipv4/ip_forward"},
        .container_sysctls = {"net/ipv4/conf/eth0/arp_notify"}},
       {.name = "BridgeDefaultGatewayDualStack",
-       .plugins = bridge(R"("isDefaultGateway": true)", kDualIpam),
+       .plugins = bridge(R"("isDefaultGateway": true)", kDualIpamWithoutRoutes),
        .steps = {add(), add(c2), check(), check(c2), del(), del(c2), del(c2)},
        .versions = kSpecVersions,
        .sysctls = {"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"}},
       {.name = "BridgeDefaultGatewayWithoutRoutes", .plugins = bridge(R"("isDefaultGateway": true)")},
+      {.name = "BridgeDefaultGatewayBesideRoutes",
+       .plugins = bridge(R"("isDefaultGateway": true)", kDualIpam),
+       .steps = {add(), del()}},
       {.name = "BridgeHairpin", .plugins = bridge(R"("hairpinMode": true)")},
       {.name = "BridgePromisc", .plugins = bridge(R"("promiscMode": true)")},
       {.name = "BridgeHairpinAndPromisc",
        .plugins = bridge(R"("hairpinMode": true, "promiscMode": true)"),
        .steps = {add()},
        .mentions = "hairpin"},
-      {.name = "BridgeMtu", .plugins = bridge(R"("mtu": 1400)"), .steps = {add(), add(c2), check(), del()}},
+      {.name = "BridgeMtu", .plugins = bridge(R"("mtu": 1400)"), .steps = {add(), check(), del()}},
       {.name = "BridgeMacByCapability",
        .plugins =
            R"([{"type": "bridge", "bridge": "cni0", "capabilities": {"mac": true}, "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}, "x": "c2:b0:57:49:47:f1"}])",
@@ -63,7 +68,7 @@ std::vector<Row> bridge_rows() {
        .plugins = bridge(R"("isGateway": true)"),
        .steps = {add(), del()},
        .prior = "ip link add cni0 type bridge; ip addr add 10.1.0.9/24 dev cni0",
-       .mentions = "already has an IP address"},
+       .mentions = "already has an IP address|has the address 10.1.0.9/24"},
       {.name = "BridgeForceAddress",
        .plugins = bridge(R"("isGateway": true, "forceAddress": true)"),
        .steps = {add(), check(), del()},
@@ -81,10 +86,7 @@ std::vector<Row> bridge_rows() {
       {.name = "BridgeTwoInterfaces",
        .plugins = bridge(""),
        .steps = {add(), add(second), check(second), del(), del(second)}},
-      {.name = "BridgeDelWithoutNetns",
-       .plugins = bridge(R"("isGateway": true)"),
-       .steps = {add(), sh("umount /run/netns/c1; mount --bind /proc/self/ns/net /run/netns/c1 || true"),
-                 del(no_netns)}},
+      {.name = "BridgeDelWithoutNetns", .plugins = bridge(R"("isGateway": true)"), .steps = {add(), del(no_netns)}},
       {.name = "BridgeDelWithoutResult",
        .plugins = bridge(R"("isGateway": true, "ipMasq": true)"),
        .steps = {add(), del_without_result()}},
@@ -150,7 +152,7 @@ std::vector<Row> other_rows() {
       {.name = "MacvlanNoMaster",
        .plugins = child("macvlan", R"("master": "none0", )"),
        .steps = {add(), del()},
-       .mentions = "none0"},
+       .mentions = "link not found|none0"},
       {.name = "MacvlanMtuAboveTheMasters",
        .plugins = child("macvlan", R"("master": "up0", "mtu": 9000, )"),
        .steps = {add(), del()},

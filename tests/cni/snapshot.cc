@@ -15,6 +15,7 @@
 #include <iterator>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/strings.h"
 #include "net/netns.h"
 #include "net/rtnl.h"
@@ -158,8 +159,10 @@ void add_files(const std::vector<std::string>& folders, Lines& out) {
       if (!at->is_regular_file()) continue;
       auto content = base::read_file(at->path());
       std::string text = content ? *content : content.error().message();
-      for (std::size_t i = 0; (i = text.find('\r', i)) != std::string::npos;) text.replace(i, 1, "\\r");
-      for (std::size_t i = 0; (i = text.find('\n', i)) != std::string::npos;) text.replace(i, 1, "\\n");
+      if (auto json = base::parse_json(text)) text = base::to_json(*json);
+      for (const auto& [bytes, shown] : {std::pair{'\r', "\\r"}, {'\n', "\\n"}}) {
+        for (std::size_t i = 0; (i = text.find(bytes, i)) != std::string::npos;) text.replace(i, 1, shown);
+      }
       out.push_back(cat("file ", at->path().string(), ": ", text));
     }
   }
@@ -231,10 +234,27 @@ void Masks::add(const std::string& text, const std::string& mask) {
   if (text != "00:00:00:00:00:00" && given_.find(text) == std::string::npos) masks_.emplace(text, mask);
 }
 
+namespace {
+
+// The length of the hardware address at the head of `text`; 0: there is none.
+std::size_t mac_length(std::string_view text) {
+  constexpr std::size_t kLength = 17;  // 02:00:00:00:00:01
+  return net::parse_mac(text.substr(0, kLength)) && text.substr(2, 1) == ":" ? kLength : 0;
+}
+
+}  // namespace
+
 std::string Masks::apply(std::string text) const {
   for (const auto& [from, to] : masks_) {
     for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
       text.replace(at, from.size(), to);
+  }
+  // Of links that were gone, or had another one, when the kernel was asked.
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const std::size_t length = mac_length(std::string_view(text).substr(at));
+    const std::string mac = text.substr(at, length);
+    if (length != 0 && mac != "00:00:00:00:00:00" && given_.find(mac) == std::string::npos)
+      text.replace(at, length, "<mac>");
   }
   return text;
 }
@@ -255,6 +275,7 @@ Result<Lines> snapshot(const CniHost& host, const Scope& scope, Masks& masks) {
   learn(places, masks);
   for (std::string& line : out) line = masks.apply(std::move(line));
   std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

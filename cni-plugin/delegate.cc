@@ -119,7 +119,9 @@ bool has_ipam(const Call& call) {
   return ipam && ipam->has("type");
 }
 
-Result<NetResult> ipam_add(const Call& call, const World& world) {
+namespace {
+
+Result<NetResult> delegate_add(const Call& call, const World& world) {
   const std::string type = TRY(ipam_type(call));
   Call delegated = call;
   delegated.verb = Verb::Add;
@@ -131,6 +133,16 @@ Result<NetResult> ipam_add(const Call& call, const World& world) {
   const auto json = base::parse_json(told, base::Duplicates::LastWins);
   if (!json) return failure(code::kDecode, type, ": its result: ", json.error().message());
   return TRY_CONTEXT(parse_result(*json, call.version), cat(type, ": its result"));
+}
+
+}  // namespace
+
+Result<NetResult> ipam_add(const Call& call, const World& world) {
+  auto result = delegate_add(call, world);
+  // The delegate has done nothing; whoever asks it has, by now, and must undo that.
+  if (!result && result.error().code() == code::kAlreadyAttached)
+    return std::move(result).error().with_code(code::kInternal);
+  return result;
 }
 
 Status ipam_del(const Call& call, const World& world) { return run(call, world, Verb::Del, &Plugin::del); }

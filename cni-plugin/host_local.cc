@@ -19,8 +19,8 @@ ipam::Holder holder_of(const Attachment& attachment) { return {attachment.contai
 // The store tells by errno what went wrong.
 Error coded(Error error) {
   switch (error.errno_value()) {
-    case 0:
-    case EEXIST: return error;
+    case 0: return error;
+    case EEXIST: return std::move(error).with_code(code::kAlreadyAttached);
     case EADDRNOTAVAIL:
     case EAGAIN: return std::move(error).with_code(code::kTryAgain);
     case EADDRINUSE:
@@ -98,7 +98,6 @@ const Plugin kHostLocal = {
     .oldest_version = kVersions[0],
     .about = "hands out addresses from pools of this node",
     .leaves_traces = true,
-    .undoes_itself = true,
     .add = add,
     .del = del,
     .check = check,

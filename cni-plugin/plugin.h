@@ -26,8 +26,6 @@ struct Plugin {
   std::string_view about;           // what it prints when it is called without CNI_COMMAND
   // Whether it leaves things outside the container's network namespace, so that a record of it is kept.
   bool leaves_traces = true;
-  // A failed `add` has left nothing. `del` must not follow it: what it found in its way may belong to a living one.
-  bool undoes_itself = false;
   Result<NetResult> (*add)(const Call&, const World&) = nullptr;
   Status (*del)(const Call&, const World&) = nullptr;
   Status (*check)(const Call&, const World&) = nullptr;   // null: nothing to check

@@ -9,12 +9,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <optional>
+#include <functional>
 #include <thread>
 #include <utility>
 
 #include "base/strings.h"
-#include "ipam/store.h"
+#include "tests/bench/addresses.h"
 #include "tests/bench/cni_chain.h"
 #include "tests/bench/exchange.h"
 #include "tests/bench/sandbox.h"
@@ -26,8 +26,6 @@ namespace {
 
 using base::cat;
 
-constexpr char kRunDir[] = "/run/fairlead/cni";  // of cni-plugin/plugin.h: where its index of addresses is
-constexpr char kDataDir[] = "/var/lib/cni/networks";
 constexpr int kFirstHostPort = 10'000;
 // Some of a slow chain, so that the whole takes minutes and not an hour; each row says how many it was.
 constexpr unsigned kSlowRounds = 30;
@@ -172,41 +170,22 @@ Status measure_start(const Case& each, std::vector<Row>& rows) {
   return {};
 }
 
-// One address more, where so many are held: by the library, and by the host-local plugin of either kind on the same
-// files.
-Status measure_addresses(unsigned held, const std::string& ours, const std::string& reference, std::vector<Row>& rows) {
-  constexpr unsigned kRounds = 20;
-  std::error_code ignored;
-  std::filesystem::remove_all(kDataDir, ignored);
-  const ipam::Place place{kDataDir, "bench", kRunDir, ipam::this_boot("bench")};
-  std::vector<ipam::RangeSet> sets{{TRY(ipam::complete({"range", "10.85.0.0/16", {}, {}, {}}))}};
-  {
-    ipam::Store store = TRY(ipam::Store::open(place));
-    for (unsigned i = 0; i < held; ++i) TRY(store.allocate({cat("held", i), "eth0"}, sets));
-  }
-  std::vector<double> times;
-  for (unsigned i = 0; i < kRounds * 10; ++i) {
-    const ipam::Holder holder{cat("more", i), "eth0"};
-    const std::uint64_t begin = monotonic_ns();
-    {
-      ipam::Store store = TRY(ipam::Store::open(place));
-      TRY(store.allocate(holder, sets));
+// One address more, where so many are held: by the library in process, and by the host-local plugin of either kind.
+Status measure_addresses(const std::string& ours, const std::string& reference, std::vector<Row>& rows) {
+  AddressPlan plan;
+  plan.plugin = cat(ours, "/host-local");
+  plan.reference = cat(reference, "/host-local");
+  // Both in this namespace's memory, so that the disk is no part of it.
+  plan.state_parent = "/var/lib";
+  plan.run_parent = "/run";
+  for (const AddressRow& row : TRY(bench_addresses(plan))) {
+    if (row.way == "in process") {
+      add_row(rows, "fairlead", "ipam", row.held, "alloc_rate", 1e6 / row.add_us, "1/s", plan.in_process);
+      continue;
     }
-    times.push_back(static_cast<double>(monotonic_ns() - begin) / 1e9);
-    ipam::Store store = TRY(ipam::Store::open(place));
-    TRY(store.release(holder));
-  }
-  add_row(rows, "fairlead", "ipam", held, "alloc_rate", 1 / quantile(times, 0.5), "1/s", times.size());
-  for (const auto& [who, directory] : {std::pair{"fairlead", ours}, std::pair{"reference", reference}}) {
-    const CniChain chain{directory, {{"host-local", kIpam}}};
-    std::vector<double> adds;
-    for (unsigned i = 0; i < kRounds; ++i) {
-      const Container container = TRY(Container::create(i));
-      const CniOutcome added = TRY(cni_add(chain, container.name()));
-      TRY(cni_del(chain, container.name(), added.result));
-      adds.push_back(added.ms);
-    }
-    add_row(rows, who, "ipam", held, "add_p50", quantile(adds, 0.5), "ms", kRounds);
+    const unsigned samples = row.way == "reference" ? plan.of_reference : plan.executed;
+    add_row(rows, row.way, "ipam", row.held, "add_p50", row.add_us / 1e3, "ms", samples);
+    add_row(rows, row.way, "ipam", row.held, "del_p50", row.del_us / 1e3, "ms", samples);
   }
   return {};
 }
@@ -262,8 +241,7 @@ Result<std::vector<Row>> bench_cni(const CniPlan& plan) {
     measure(cat(each.what, ", ", each.who), [&] { return measure_one_by_one(each, plan.rounds, rows); });
   for (const Case& each : all)
     measure(cat("storm, ", each.what, ", ", each.who), [&] { return measure_storm(each, plan.storm_pods, rows); });
-  for (const unsigned held : {10U, 1'000U, 60'000U})
-    measure(cat(held, " addresses held"), [&] { return measure_addresses(held, ours, plan.reference, rows); });
+  measure("addresses held", [&] { return measure_addresses(ours, plan.reference, rows); });
   add_ratios(rows);
   return rows;
 }

@@ -35,7 +35,7 @@ HEAVY = {
     "spdlog/": ["base/log.cc"],
     "yaml-cpp/": ["kube/yaml.cc"],
     "CLI/": ["ctl/options.cc"],
-    "curl/": ["kube/http.cc", "ctl/http.cc"],
+    "curl/": ["kube/http.cc", "ctl/http.cc", "tests/runtimes/grpc.cc"],
     "event2/": ["base/loop.cc", "agent/http_server.cc", "tests/apiserver/"],
     "prometheus/": ["agent/metrics.cc"],
     "nghttp2/": ["tests/apiserver/"],

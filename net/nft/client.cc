@@ -155,7 +155,7 @@ Status Client::commit(const Batch& batch, std::uint32_t generation) {
   const std::uint32_t first = sequence_ + 1;
   const EncodedBatch encoded = encode(batch, first, true, generation);
   sequence_ = first + static_cast<std::uint32_t>(encoded.messages.size());
-  if (::send(socket_.fd(), encoded.bytes.data(), encoded.bytes.size(), 0) < 0) {
+  if (::send(socket_.fd(), encoded.bytes.get(), encoded.size, 0) < 0) {
     return Error::from_errno("cannot send an nftables batch", errno);
   }
   return read_outcome(socket_.fd(), batch, encoded, first);

@@ -10,6 +10,7 @@
 
 #include "base/strings.h"
 #include "proxy/dataplane/select.h"
+#include "tests/bench/cni.h"
 #include "tests/bench/connect.h"
 #include "tests/bench/exchange.h"
 #include "tests/bench/memory.h"
@@ -23,6 +24,7 @@ namespace {
 constexpr char kUsage[] =
     "usage: fairlead-bench sync|connect [--dataplane NAME,NAME] [--mix] [--services N,N] [--endpoints N]\n"
     "                      [--repeats N] [--changes N] [--rounds N] [--json FILE]\n"
+    "       fairlead-bench cni [--rounds N] [--pods N] [--json FILE]\n"
     "  --mix   a cluster of every kind of service, dual-stack, beside the plain one\n";
 
 struct Request {
@@ -32,6 +34,7 @@ struct Request {
   std::optional<unsigned> repeats;
   std::optional<unsigned> changes;
   std::optional<unsigned> rounds;
+  std::optional<unsigned> pods;
   std::vector<ClusterKind> clusters = {ClusterKind::Plain};
   std::string json;
 };
@@ -55,6 +58,7 @@ Result<Request> parse(int argc, char** argv) {
                             {"repeats", required_argument, nullptr, 'r'},
                             {"changes", required_argument, nullptr, 'c'},
                             {"rounds", required_argument, nullptr, 'n'},
+                            {"pods", required_argument, nullptr, 'p'},
                             {"json", required_argument, nullptr, 'j'},
                             {"mix", no_argument, nullptr, 'm'},
                             {nullptr, 0, nullptr, 0}};
@@ -71,6 +75,7 @@ Result<Request> parse(int argc, char** argv) {
       case 'r': request.repeats = TRY(positive("--repeats", optarg)); break;
       case 'c': request.changes = TRY(positive("--changes", optarg)); break;
       case 'n': request.rounds = TRY(positive("--rounds", optarg)); break;
+      case 'p': request.pods = TRY(positive("--pods", optarg)); break;
       case 'j': request.json = optarg; break;
       case 'm': request.clusters = {ClusterKind::Plain, ClusterKind::Mixed}; break;
       default: return Error("unknown flag");
@@ -91,6 +96,12 @@ Result<std::vector<Row>> run(const std::string& bench, const Request& request) {
     plan.changes = request.changes.value_or(plan.changes);
     return bench_sync(plan);
   }
+  if (bench == "cni") {
+    CniPlan plan;
+    plan.rounds = request.rounds.value_or(plan.rounds);
+    plan.storm_pods = request.pods.value_or(plan.storm_pods);
+    return bench_cni(plan);
+  }
   ConnectPlan plan;
   plan.dataplanes = request.dataplanes;
   plan.clusters = request.clusters;
@@ -101,7 +112,7 @@ Result<std::vector<Row>> run(const std::string& bench, const Request& request) {
 
 int bench_main(int argc, char** argv) {
   const std::string bench = argc > 1 ? argv[1] : "";
-  if (bench != "sync" && bench != "connect") {
+  if (bench != "sync" && bench != "connect" && bench != "cni") {
     std::fputs(kUsage, stderr);
     return 2;
   }

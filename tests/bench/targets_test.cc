@@ -31,6 +31,25 @@ TEST(Targets, IptablesHasItsOwnAndOtherSizesHaveNone) {
   EXPECT_EQ(judged[0].limit, 150);
 }
 
+TEST(Targets, ACniRowIsHeldToItsConfigurationsTargetUnlessItIsTheReferences) {
+  const auto cni = [](std::string who, std::string what, double value) {
+    return Row{.bench = "cni",
+               .dataplane = std::move(who),
+               .cluster = std::move(what),
+               .services = 1,
+               .endpoints_per_service = 0,
+               .metric = "add_p50",
+               .value = value,
+               .unit = "ms",
+               .samples = 1};
+  };
+  const auto judged = judge({cni("reference", "bridge", 8), cni("fairlead", "bridge", 2.1),
+                             cni("one-entry", "full", 2.1), cni("fairlead", "storm-full", 90)});
+  ASSERT_EQ(judged.size(), 2u);
+  EXPECT_FALSE(judged[0].met());
+  EXPECT_TRUE(judged[1].met());
+}
+
 TEST(Targets, GrowthIsTheLargeClusterOverTheSmallOneOfTheSameKind) {
   Row other_kind = row("ebpf", 1000, "change_visible_p50", 1);
   other_kind.cluster = "mixed";

@@ -9,6 +9,7 @@
 
 #include "base/strings.h"
 #include "cni-plugin/fields.h"
+#include "cni-plugin/host_link.h"
 #include "cni-plugin/marks.h"
 #include "cni-plugin/plugin.h"
 #include "net/netns.h"
@@ -141,8 +142,7 @@ Result<NetResult> add(const Call& call, const World&) {
 Status delete_ifb(net::Rtnl& host, const std::string& name) {
   const auto found = TRY(host.find_link(name));
   if (!found || found->kind != kIfb) return {};
-  const Status deleted = host.order({net::delete_link_message(found->index)});
-  if (!deleted && deleted.error().errno_value() != ENODEV) return deleted.error().with_context(cat("delete ", name));
+  TRY_CONTEXT(remove_link(found->index), cat("delete ", name));
   return {};
 }
 

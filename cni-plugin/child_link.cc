@@ -52,7 +52,7 @@ Result<Inside> create_child(const Call& call, net::Netns container, const Master
                                                       .mtu = wish.mtu,
                                                       .link = master.link.index,
                                                       .netns_fd = container.fd()}));
-  return enter(std::move(container), born_as, {.accept_dad = true, .ndisc_notify = true});
+  return enter(std::move(container), born_as, {.ndisc_notify = true});
 }
 
 Status configure_child(const Call& call, Inside& inside, NetResult& result) {

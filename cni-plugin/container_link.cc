@@ -125,7 +125,10 @@ Result<Inside> enter(net::Netns netns, const std::string& name, const IpSettings
   Status entered = netns.run([&]() -> Status {
     rtnl.emplace(TRY(net::Rtnl::open()));
     // As the reference plugins: without IPv6 there are none to write.
-    (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/accept_dad"), settings.accept_dad ? "1" : "0").has_value();
+    if (settings.accept_dad) {
+      const char* value = *settings.accept_dad ? "1" : "0";
+      (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/accept_dad"), value).has_value();
+    }
     if (settings.ndisc_notify) (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/ndisc_notify"), "1").has_value();
     return {};
   });

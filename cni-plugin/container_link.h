@@ -50,8 +50,8 @@ struct Inside {
   net::LinkInfo link;
 };
 struct IpSettings {
-  bool accept_dad = false;    // net.ipv6.conf.<name>.accept_dad; link-local addresses obey it
-  bool ndisc_notify = false;  // net.ipv6.conf.<name>.ndisc_notify
+  std::optional<bool> accept_dad{};  // net.ipv6.conf.<name>.accept_dad, which link-local addresses obey
+  bool ndisc_notify = false;         // net.ipv6.conf.<name>.ndisc_notify
 };
 Result<net::Netns> open_netns(const std::string& path);  // an Error says that it is CNI_NETNS
 Result<Inside> enter(net::Netns netns, const std::string& name, const IpSettings& settings);

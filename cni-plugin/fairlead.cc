@@ -1,5 +1,5 @@
-// fairlead: a whole chain as one plugin. One process, one record, one nftables transaction and one result do what bridge
-// (or ptp), portmap, bandwidth and firewall do one behind another.
+// fairlead: a whole chain as one plugin. One process, one record, one nftables transaction and one result do what
+// bridge (or ptp), portmap, bandwidth and firewall do one behind another.
 //
 // Its configuration is that of all of them together, and
 //   mode      "bridge": the interface is the bridge plugin's; "routed": a veth that is routed to without a subnet

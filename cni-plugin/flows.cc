@@ -11,9 +11,11 @@
 #include <cerrno>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "cni-plugin/host_route.h"
 #include "net/netlink_message.h"
+#include "net/nft/client.h"
 
 namespace fairlead::cni {
 namespace {
@@ -113,10 +115,12 @@ Status end_flows_of(net::NetlinkSocket& socket, net::Family family, const std::v
 Status end_flows(const std::vector<UdpPort>& ports, const Ends& ends) {
   if (ports.empty()) return {};
   auto socket = TRY(net::NetlinkSocket::open(NETLINK_NETFILTER));
+  Status done;
   for (const net::Family family : {net::Family::V4, net::Family::V6}) {
-    TRY_CONTEXT(end_flows_of(socket, family, ports, ends), "UDP flows");
+    if (done) done = end_flows_of(socket, family, ports, ends);
   }
-  return {};
+  net::nft::close_elsewhere(std::move(socket));
+  return done ? done : done.error().with_context("UDP flows");
 }
 
 bool is_to(const UdpFlow& flow, const UdpPort& port) {

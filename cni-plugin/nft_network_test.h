@@ -48,19 +48,24 @@ class Network : public ::testing::Test {
   void run_on_host(const std::string& command);  // by a shell
   std::string output_on_host(const std::string& command);
 
-  // The address that the server sees of a client in `place`; empty when nothing came within the limit.
+  // The address that the server sees of a client in `place`; empty when nothing comes for seconds.
   std::string seen_tcp(const Server& server, const std::string& place, const std::string& to, std::uint16_t port);
   std::string seen_udp(const Server& server, const std::string& place, const std::string& to, std::uint16_t port);
+
+  // Nothing comes for a while; what was sent stays unanswered.
+  bool silent_tcp(const Server& server, const std::string& place, const std::string& to, std::uint16_t port);
+  bool silent_udp(const Server& server, const std::string& place, const std::string& to, std::uint16_t port);
 
   // Datagrams of one socket: which server gets the next one; empty when none does.
   base::Fd udp_client(const std::string& place);
   std::string receiver(const base::Fd& client, const std::string& to, std::uint16_t port,
-                       const std::map<std::string, const Server*>& servers);
+                       const std::map<std::string, const Server*>& servers, bool expected = true);
 
   // A call about pod `place` ("a") behind the bridge plugin. `config` is JSON.
   Call call(const std::string& place, const std::string& config, const std::string& container = {});
 
  private:
+  base::Fd start(const std::string& place, int type, const std::string& to, std::uint16_t port);
   testbed::NetNamespace& make(const std::string& name);
   void plug(const std::string& pod, int bridge, const std::string& net4, const std::string& net6, int host);
   std::map<std::string, testbed::NetNamespace> places_;

@@ -47,7 +47,7 @@ Result<Wired> wire_ptp(const Call& call, const World& world) {
   net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
   const std::string host_name = TRY(create_veth(host, call.attachment, netns, {.mtu = mtu}));
-  Inside inside = TRY(enter(std::move(netns), call.attachment.ifname, {.accept_dad = true}));
+  Inside inside = TRY(enter(std::move(netns), call.attachment.ifname, {}));
 
   NetResult result = TRY(addresses_of(call, world, kContainerInterface));
   TRY(enable_forwarding(result.ips));

@@ -1,6 +1,6 @@
-// routed: a veth to the host without a subnet, as Calico and Cilium have it. The container has a /32 and a /128 and sends
-// everything to one gateway, the host's end, whose MAC it knows; the host has a route to each container. No ARP, no
-// neighbour discovery, no bridge, nothing to answer for anybody.
+// routed: a veth to the host without a subnet, as Calico and Cilium have it. The container has a /32 and a /128 and
+// sends everything to one gateway, the host's end, whose MAC it knows; the host has a route to each container. No ARP,
+// no neighbour discovery, no bridge, nothing to answer for anybody.
 //
 // It is the mode "routed" of the `fairlead` plugin (fairlead.cc).
 
@@ -50,7 +50,7 @@ Result<Wired> wire_routed(const Call& call, const World& world) {
   net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
   const std::string host_name = TRY(create_veth(host, call.attachment, netns, wish));
-  Inside inside = TRY(enter(std::move(netns), call.attachment.ifname, {}));
+  Inside inside = TRY(enter(std::move(netns), call.attachment.ifname, {.accept_dad = false}));
 
   NetResult result = TRY(addresses_of(call, world, kContainerInterface));
   const ContainerLink link = routed_container_link(inside.link.index, result, kHostMac);

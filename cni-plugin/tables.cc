@@ -267,23 +267,31 @@ Result<std::vector<std::string>> Tables::comments() {
 
 Status put_claims(const Call& call, const Claims& claims) {
   Tables tables = TRY(Tables::open());
-  return tables.put(call.attachment, claims);
+  Status done = tables.put(call.attachment, claims);
+  std::move(tables).leave();
+  return done;
 }
 
 Result<std::vector<Claim>> take_claims(const Call& call, Parts parts) {
   Tables tables = TRY(Tables::open());
-  return tables.take(call.attachment, parts);
+  auto taken = tables.take(call.attachment, parts);
+  std::move(tables).leave();
+  return taken;
 }
 
 Status check_claims(const Call& call, const Claims& claims) {
   Tables tables = TRY(Tables::open());
-  return tables.check(call.attachment, claims);
+  Status done = tables.check(call.attachment, claims);
+  std::move(tables).leave();
+  return done;
 }
 
 Status sweep_claims(const Call& call, Parts parts) {
   if (!call.valid) return {};
   Tables tables = TRY(Tables::open());
-  return tables.sweep(call.attachment.network, *call.valid, parts);
+  Status done = tables.sweep(call.attachment.network, *call.valid, parts);
+  std::move(tables).leave();
+  return done;
 }
 
 }  // namespace fairlead::cni

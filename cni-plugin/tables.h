@@ -47,6 +47,9 @@ class Tables {
   // The comments of all elements, for tests of leaks: "<mark>:<digest of the network>", empty for shared ones.
   Result<std::vector<std::string>> comments();
 
+  // When all is done: no waiting for the kernel to forget what anybody took (nft::close_elsewhere).
+  void leave() && { std::move(client_).leave(); }
+
  private:
   explicit Tables(nft::Client client) : client_(std::move(client)) {}
   nft::Client client_;

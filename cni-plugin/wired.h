@@ -1,5 +1,5 @@
-// wired: a veth that stands, with what nftables is to hold for it; so that several plugins in one (fairlead.cc) need one
-// transaction. What bridge, ptp and routed do alike when it goes.
+// wired: a veth that stands, with what nftables is to hold for it; so that several plugins in one (fairlead.cc) need
+// one transaction. What bridge, ptp and routed do alike when it goes.
 #pragma once
 
 #include "cni-plugin/fields.h"

@@ -1,10 +1,14 @@
 #include "net/nft/client.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -155,6 +159,27 @@ Status Client::commit(const Batch& batch, std::uint32_t generation) {
     return Error::from_errno("cannot send an nftables batch", errno);
   }
   return read_outcome(socket_.fd(), batch, encoded, first);
+}
+
+void close_elsewhere(NetlinkSocket socket) {
+  int gone[2] = {-1, -1};
+  if (::pipe2(gone, O_CLOEXEC) != 0) return;
+  const base::Fd waits(gone[0]);
+  const base::Fd tells(gone[1]);  // closed behind our side of the socket, which lets the child go on to its own
+  const NetlinkSocket ours = std::move(socket);
+  if (::fork() != 0) return;  // without a child we wait ourselves
+  // From here on only system calls: other threads of the parent may hold any lock.
+  const auto low = static_cast<unsigned>(std::min(ours.fd(), waits.get()));
+  const auto high = static_cast<unsigned>(std::max(ours.fd(), waits.get()));
+  if (low > 0) ::close_range(0, low - 1, 0);
+  if (high > low + 1) ::close_range(low + 1, high - 1, 0);
+  ::close_range(high + 1, ~0U, 0);
+  char nothing = 0;
+  while (::read(waits.get(), &nothing, 1) < 0 && errno == EINTR) {
+  }
+  // The kernel waits with everybody's commits locked out. So two grace periods pass here first, in which its own ends.
+  for (int i = 0; i < 2; ++i) ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+  ::_exit(0);
 }
 
 }  // namespace fairlead::net::nft

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -19,6 +20,12 @@ struct NotedElement {
   std::string comment;
   bool operator==(const NotedElement&) const = default;
 };
+
+// Closes an nfnetlink socket without waiting. When something was deleted from nftables a moment ago, by whomever, the
+// kernel lets a closing socket wait for a grace period of RCU, some 5 to 30 ms, and everybody's commits with it (linux
+// v6.1 net/netfilter/nf_tables_api.c nft_rcv_nl_event); also at a process' end. So a child that has nothing else open
+// closes it a moment later. It is a zombie for as long as this process lives.
+void close_elsewhere(NetlinkSocket socket);
 
 class Client {
  public:
@@ -38,6 +45,8 @@ class Client {
 
   // All of it or nothing. ERESTART: the ruleset is no longer of that generation (0: any is right).
   Status commit(const Batch& batch, std::uint32_t generation = 0);
+
+  void leave() && { close_elsewhere(std::move(socket_)); }
 
  private:
   explicit Client(NetlinkSocket socket) : socket_(std::move(socket)) {}

@@ -19,7 +19,22 @@ struct Configuration {
   std::string name;
   std::string conflist;
   std::string capabilities = "{}";
+  std::size_t first_victim = 0;  // the plugins before it live
+  unsigned step = 1;             // every system call, or every step-th
 };
+
+constexpr char kBoth[] = R"({"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+    "bandwidth": {"ingressRate": 8000000, "ingressBurst": 800000, "egressRate": 8000000, "egressBurst": 800000}})";
+
+// One chained plugin behind a bridge.
+Configuration chained(const std::string& name, const std::string& plugin) {
+  return {name,
+          cat(R"({"cniVersion": "1.1.0", "name": "pods", "plugins": [
+                  {"type": "bridge", "bridge": "cni0", "isGateway": true,
+                   "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}, )",
+              plugin, "]}"),
+          kBoth, 1};
+}
 
 const Configuration kConfigurations[] = {
     {"Bridge", R"({"cniVersion": "1.1.0", "name": "pods", "plugins": [
@@ -36,8 +51,11 @@ const Configuration kConfigurations[] = {
         {"type": "bandwidth", "capabilities": {"bandwidth": true}},
         {"type": "firewall"},
         {"type": "tuning", "mtu": 1400}]})",
-     R"({"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
-         "bandwidth": {"ingressRate": 8000000, "ingressBurst": 800000, "egressRate": 8000000, "egressBurst": 800000}})"},
+     kBoth, 0, 7},
+    chained("Portmap", R"({"type": "portmap", "capabilities": {"portMappings": true}})"),
+    chained("Bandwidth", R"({"type": "bandwidth", "capabilities": {"bandwidth": true}})"),
+    chained("Firewall", R"({"type": "firewall"})"),
+    chained("Tuning", R"({"type": "tuning", "mtu": 1400})"),
     {"Fairlead", R"({"cniVersion": "1.1.0", "name": "pods", "plugins": [
         {"type": "fairlead", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}]})"},
 };
@@ -180,10 +198,11 @@ class KillTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(KillTest, LeavesNothingBehind) {
-  for (std::size_t plugin = 0; plugin < network_.plugins.size(); ++plugin) {
+  const Configuration& configuration = *GetParam().configuration;
+  for (std::size_t plugin = configuration.first_victim; plugin < network_.plugins.size(); ++plugin) {
     const std::string& type = *network_.plugins[plugin]["type"].as_string();
     unsigned at = 1, dirty = 0;
-    for (bool killed = true; killed; ++at) {
+    for (bool killed = true; killed; at += configuration.step) {
       SCOPED_TRACE(cat(type, " at system call ", at));
       killed = die(plugin, at);
       if (killed && seen() != before_) ++dirty;
@@ -193,8 +212,8 @@ TEST_P(KillTest, LeavesNothingBehind) {
       if (HasFailure()) return;
     }
     EXPECT_GT(at, 20U) << type << " was hardly run";
-    EXPECT_GT(dirty, 5U) << "there was hardly anything to clean up";
-    RecordProperty(type + "_system_calls", static_cast<int>(at - 2));
+    EXPECT_GT(dirty, 0U) << "there was hardly anything to clean up";
+    RecordProperty(type + "_system_calls", static_cast<int>(at));
   }
   RecordProperty("added_again", static_cast<int>(added_again_));
 }

@@ -279,15 +279,6 @@ Result<Lines> snapshot(const CniHost& host, const Scope& scope, Masks& masks) {
   return out;
 }
 
-Result<Lines> nft_ruleset(const CniHost& host) {
-  Lines out;
-  const std::string text = TRY(host.shell("nft list ruleset"));
-  for (const std::string_view line : base::split(text, '\n')) {
-    if (!line.empty()) out.emplace_back(line);
-  }
-  return out;
-}
-
 Result<Lines> nft_sizes(const CniHost& host) {
   std::map<std::string, unsigned> sizes;
   Status counted = host.inside([&]() -> Status {

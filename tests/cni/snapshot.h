@@ -1,7 +1,7 @@
 // Snapshot: what plugins leave in a host and its containers, as lines that can be compared and read.
 //
 // What is chance (names of veths, hardware addresses) is masked by what it belongs to, so that two hosts compare. Not
-// in it: link-local IPv6 (of the hardware address, and late), nftables (nft_ruleset()), the local routing table.
+// in it: link-local IPv6 (of the hardware address, and late), nftables (nft_sizes()), the local routing table.
 #pragma once
 
 #include <map>
@@ -36,8 +36,6 @@ struct Scope {
 };
 
 Result<Lines> snapshot(const CniHost& host, const Scope& scope, Masks& masks);
-// `nft list ruleset` of the host, line by line, in order.
-Result<Lines> nft_ruleset(const CniHost& host);
 
 // How much stands in nftables: "nft rules of inet t: 3", "nft elements of inet t s: 1". Quick.
 Result<Lines> nft_sizes(const CniHost& host);

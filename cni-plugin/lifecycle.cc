@@ -32,7 +32,7 @@ Attempt add_or_undo(const Plugin& plugin, const Call& call, const World& world) 
   };
   Attempt attempt{add()};
   if (attempt.result) return attempt;
-  attempt.leaves_nothing = plugin.undoes_itself || attempt.result.error().code() == code::kAlreadyAttached;
+  attempt.leaves_nothing = attempt.result.error().code() == code::kAlreadyAttached;
   if (attempt.leaves_nothing) return attempt;
   const Status undone = plugin.del(as_del(call), world);
   attempt.leaves_nothing = undone.has_value();

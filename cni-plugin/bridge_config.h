@@ -17,7 +17,7 @@ struct BridgeConfig {
   bool is_gateway = false;
   bool is_default_gateway = false;  // implies is_gateway
   bool force_address = false;
-  std::optional<std::vector<net::Prefix>> masquerade;  // with what is exempt
+  std::optional<std::vector<net::Prefix>> masquerade{};  // with what is exempt
   std::uint32_t mtu = 0;
   bool hairpin = false;
   bool promiscuous = false;

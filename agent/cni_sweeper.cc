@@ -19,6 +19,11 @@ Result<base::Value> parse_list(const std::string& json) {
   return answer;
 }
 
+std::vector<std::string> with(std::vector<std::string> command, const std::vector<std::string>& more) {
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
 Result<std::string> record_of(const base::Value& item) {
   const std::string* record = item["record"].as_string();
   if (record == nullptr) return Error("answered with an item without a \"record\"");
@@ -77,15 +82,16 @@ CniSweeper::~CniSweeper() {
 }
 
 Status CniSweeper::sweep() {
-  const std::string answer = TRY(base::run_checked({setup_.binary, "sweep"}, {}, kSweepLimit));
-  std::vector<std::string> dead = dead_.see(TRY_CONTEXT(parse_sweep(answer), setup_.binary + " sweep"));
+  const std::string answer = TRY(base::run_checked(with(setup_.command, {"sweep"}), {}, kSweepLimit));
+  std::vector<std::string> dead = dead_.see(TRY_CONTEXT(parse_sweep(answer), setup_.command.front() + " sweep"));
   for (std::size_t at = 0; at < dead.size(); at += kAtOnce) {
     const std::size_t end = std::min(dead.size(), at + kAtOnce);
-    std::vector<std::string> argv = {setup_.binary, "release"};
+    std::vector<std::string> argv = with(setup_.command, {"release"});
     argv.insert(argv.end(), dead.begin() + static_cast<std::ptrdiff_t>(at),
                 dead.begin() + static_cast<std::ptrdiff_t>(end));
     const base::ProcessOutput output = TRY(base::run_process(argv, {}, kSweepLimit));  // exit 1: some stay
-    setup_.released(TRY_CONTEXT(parse_release(output.out), base::cat(setup_.binary, " release: ", output.err)));
+    setup_.released(
+        TRY_CONTEXT(parse_release(output.out), base::cat(setup_.command.front(), " release: ", output.err)));
   }
   return {};
 }

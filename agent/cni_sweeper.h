@@ -40,7 +40,7 @@ Result<Released> parse_release(const std::string& json);
 class CniSweeper {
  public:
   struct Setup {
-    std::string binary;  // fairlead-cni
+    std::vector<std::string> command;  // fairlead-cni, and what stands before its verb
     base::Duration period;
     // On the sweeper's thread.
     std::function<void(const Released&)> released;

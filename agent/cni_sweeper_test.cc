@@ -63,7 +63,7 @@ TEST_F(ASweeper, HasReleasedWhatItSawDeadTwice) {
   std::mutex mutex;
   std::condition_variable changed;
   Names released;
-  auto sweeper = CniSweeper::start({.binary = binary_,
+  auto sweeper = CniSweeper::start({.command = {binary_},
                                     .period = std::chrono::milliseconds(10),
                                     .released =
                                         [&](const Released& answer) {
@@ -82,7 +82,7 @@ TEST_F(ASweeper, SaysWhatItCouldNotDoAndGoesOn) {
   std::atomic<int> failures = 0;
   std::mutex mutex;
   std::condition_variable changed;
-  auto sweeper = CniSweeper::start({.binary = dir_ + "/not-there",
+  auto sweeper = CniSweeper::start({.command = {dir_ + "/not-there"},
                                     .period = std::chrono::milliseconds(10),
                                     .released = [](const Released&) { ADD_FAILURE(); },
                                     .failed =

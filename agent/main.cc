@@ -208,8 +208,10 @@ Result<std::unique_ptr<CniSweeper>> start_sweeper(const PodNetworkOptions& optio
   const auto failed = [](const Error& error) {
     log::warn("cannot look for what pods left", {{"err", error.message()}});
   };
+  std::vector<std::string> command{options.binary};
+  if (!options.namespaces_of.empty()) command.push_back("--namespaces-of=" + options.namespaces_of);
   return CniSweeper::start(
-      {.binary = options.binary, .period = options.gc_period, .released = log_released, .failed = failed});
+      {.command = std::move(command), .period = options.gc_period, .released = log_released, .failed = failed});
 }
 
 // Runs until a signal, until the dataplane cannot be opened, or until the configuration file says something else.

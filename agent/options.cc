@@ -35,6 +35,9 @@ constexpr Flag kOwnFlags[] = {
      .value = "DURATION",
      .help = "How often to look for what pods without a sandbox left; it goes when seen twice (default: 1m)"},
     {.name = "cni-link", .value = "KIND", .help = "How pods are attached: bridge or routed (default: bridge)"},
+    {.name = "cni-namespaces-of",
+     .value = "PID",
+     .help = "A process in the runtime's mount and network namespaces: 1 for an agent in a container with hostPID"},
     {.name = "cni-mtu", .value = "BYTES", .help = "MTU of pods (default: that of the way to the other nodes)"},
     {.name = "clean-kube-proxy", .value = "", .help = "Remove what a kube-proxy left, once the first sync is done"},
     {.name = "conntrack-clean-half-open",
@@ -210,6 +213,10 @@ Result<PodNetworkOptions> pod_network_of(const Flags& flags, const Surroundings&
     return bad_value("--cni-mtu", mtu, "use 1280 to 65535, or 0 for that of the way to the other nodes");
   }
   out.mtu = *bytes;
+  out.namespaces_of = flags.get("cni-namespaces-of");
+  if (!out.namespaces_of.empty() && base::parse_number<pid_t>(out.namespaces_of).value_or(0) <= 0) {
+    return bad_value("--cni-namespaces-of", out.namespaces_of, "use the number of a process, such as 1");
+  }
   out.gc_period = TRY(period_of("--cni-gc-period", flags.get("cni-gc-period", "1m")));
   if (out.conf_dir.empty() && !out.bin_dir.empty()) {
     return bad_value("--cni-bin-dir", out.bin_dir, "use it with --cni-conf-dir");

@@ -31,6 +31,7 @@ struct PodNetworkOptions {
   std::uint32_t mtu = 0;                     // 0: that of the way to the other nodes
   std::vector<net::Prefix> cluster_cidrs{};  // pods reach these with their own address
   OnExit on_exit = OnExit::Leave;
+  std::string namespaces_of;  // a process of the host, where the agent has namespaces of its own; empty: it has not
   base::Duration gc_period = std::chrono::minutes(1);
   bool operator==(const PodNetworkOptions&) const = default;
 };

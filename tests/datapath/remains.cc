@@ -125,6 +125,12 @@ Status remove_remains(std::string_view prefix) {
   while (::umount2(directory.c_str(), MNT_DETACH) == 0) {
   }
   if (::rmdir(directory.c_str()) != 0 && errno != ENOENT) return Error::from_errno(cat("rmdir ", directory), errno);
+  // Of a pod network that bears the testbed's name.
+  for (const char* kept : {"/run/fairlead/cni/records/", "/var/lib/cni/networks/"}) {
+    std::error_code error;
+    std::filesystem::remove_all(cat(kept, prefix), error);
+    if (error) return Error(cat("remove ", kept, prefix, ": ", error.message()));
+  }
   return {};
 }
 

@@ -80,7 +80,7 @@ Status ScenarioCluster::stop_driver() {
 }
 
 Status ScenarioCluster::build() {
-  auto testbed = TRY(Testbed::create());
+  auto testbed = TRY(Testbed::create({.pod_link = pod_link_}));
   for (const Place* pod : testbed->pods()) TRY(testbed->serve(pod->name, pod_listeners(kernel_has_sctp())));
   for (unsigned node = 1; node <= testbed->nodes(); ++node) {
     TRY(testbed->serve(cat("node", node),

@@ -13,6 +13,7 @@ namespace fairlead::testbed {
 
 class ScenarioCluster {
  public:
+  explicit ScenarioCluster(PodLink pod_link = PodLink::Routed) : pod_link_(pod_link) {}
   Status use(const std::string& dataplane, Operator setup);
   Testbed& testbed() { return *testbed_; }
   Driver& driver() { return *driver_; }
@@ -28,6 +29,7 @@ class ScenarioCluster {
   Status build();
   Status stop_driver();
 
+  const PodLink pod_link_;
   std::unique_ptr<Testbed> testbed_;
   std::unique_ptr<Driver> driver_;
   std::string dataplane_;

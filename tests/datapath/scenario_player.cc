@@ -192,14 +192,20 @@ std::vector<std::string> ScenarioPlayer::sources_of(const Check& check) const {
   // Where eBPF translates at the client's own socket, no packet with another destination ever leaves it.
   const bool at_the_socket =
       dataplane_ == "ebpf" && check.membership == Membership::Inside && client.node != 0 && client.node == node;
-  switch (check.seen) {
-    case Seen::Client: return {ip_of(check.client).to_string()};
-    case Seen::Node: return {ip_of(cat("node", node)).to_string()};
-    case Seen::Masqueraded: return {ip_of(at_the_socket ? check.client : cat("node", node)).to_string()};
-    case Seen::ClientOrANode: break;
+  std::vector<std::string> sources;
+  const auto add_node = [&](unsigned which) {
+    const auto addresses = testbed().node_addresses(which, family_);
+    for (const net::Ip& address : *addresses) sources.push_back(address.to_string());
+  };
+  const bool as_itself = check.seen == Seen::Client || check.seen == Seen::ClientOrANode ||
+                         (check.seen == Seen::Masqueraded && at_the_socket);
+  const bool is_node = client.name.starts_with("node");
+  if (as_itself && is_node) add_node(client.node);
+  if (as_itself && !is_node) sources.push_back(ip_of(check.client).to_string());
+  if (check.seen == Seen::Node || (check.seen == Seen::Masqueraded && !at_the_socket)) add_node(node);
+  if (check.seen == Seen::ClientOrANode) {
+    for (unsigned any = 1; any <= testbed().nodes(); ++any) add_node(any);
   }
-  std::vector<std::string> sources{ip_of(check.client).to_string()};
-  for (unsigned any = 1; any <= testbed().nodes(); ++any) sources.push_back(ip_of(cat("node", any)).to_string());
   return sources;
 }
 

@@ -1,5 +1,6 @@
-// Runs scenarios() on every dataplane and family: Scenarios/ebpf.ClusterIpReachesEveryEndpoint/v4 and so on; one test
-// program's run of them is also the conformance table (./dev conformance).
+// Runs scenarios() on every dataplane and family: Scenarios/ebpf.ClusterIpReachesEveryEndpoint/v4 and so on, some of
+// them again with the pods on a bridge (BridgedPods/ebpf...); one test program's run of them is also the conformance
+// table (./dev conformance).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -39,11 +40,13 @@ void record(const Value& row) {
 
 class ScenarioTest : public testing::Test {
  public:
-  ScenarioTest(std::shared_ptr<ScenarioCluster> cluster, const Scenario& scenario, std::string dataplane, Family family)
+  ScenarioTest(std::shared_ptr<ScenarioCluster> cluster, const Scenario& scenario, std::string dataplane, Family family,
+               bool recorded)
       : cluster_(std::move(cluster)),
         scenario_(scenario),
         dataplane_(std::move(dataplane)),
         family_(family),
+        recorded_(recorded),
         difference_(scenario.difference(dataplane_, family)) {}
 
  protected:
@@ -90,6 +93,7 @@ class ScenarioTest : public testing::Test {
   }
 
   void note(const std::string& result, const std::string& why) const {
+    if (!recorded_) return;
     for (const std::string_view item : base::split(scenario_.items, ' ')) {
       Value row;
       row.set("scenario", Value(scenario_.name))
@@ -106,6 +110,7 @@ class ScenarioTest : public testing::Test {
   const Scenario& scenario_;
   const std::string dataplane_;
   const Family family_;
+  const bool recorded_;
   const Difference* difference_;
 };
 
@@ -136,26 +141,34 @@ bool has_family(const Scenario& scenario, Family family) {
   return scenario.needs != (family == Family::V4 ? Needs::IPv6 : Needs::IPv4);
 }
 
-void register_scenarios() {
-  const auto cluster = std::make_shared<ScenarioCluster>();
+void register_scenarios(const std::string& suite, PodLink pod_link, const std::vector<Scenario>& rows) {
+  const auto cluster = std::make_shared<ScenarioCluster>(pod_link);
   testing::AddGlobalTestEnvironment(new ClusterEnvironment(cluster));  // gtest owns it
+  // The conformance table has a row once, on whatever pods.
+  const bool recorded = pod_link == PodLink::Routed;
   for (const auto& module : proxy::dataplane::modules()) {
-    for (const Scenario& scenario : scenarios()) {
+    for (const Scenario& scenario : rows) {
       for (const Family family : {Family::V4, Family::V6}) {
         if (!has_family(scenario, family)) continue;
-        testing::RegisterTest(cat("Scenarios/", module.name).c_str(),
+        testing::RegisterTest(cat(suite, "/", module.name).c_str(),
                               cat(scenario.name, family == Family::V4 ? "/v4" : "/v6").c_str(), nullptr, nullptr,
                               __FILE__, __LINE__,
-                              [cluster, &scenario, dataplane = module.name, family]() -> ScenarioTest* {
-                                return new ScenarioTest(cluster, scenario, dataplane, family);
+                              [cluster, &scenario, dataplane = module.name, family, recorded]() -> ScenarioTest* {
+                                return new ScenarioTest(cluster, scenario, dataplane, family, recorded);
                               });
       }
     }
   }
 }
 
+bool register_all() {
+  register_scenarios("Scenarios", PodLink::Routed, scenarios());
+  register_scenarios("BridgedPods", PodLink::Bridged, bridged_scenarios());
+  return true;
+}
+
 // gtest_main calls RUN_ALL_TESTS itself; tests register before main, as TEST() does.
-const bool registered = (register_scenarios(), true);
+const bool registered = register_all();
 
 }  // namespace
 }  // namespace fairlead::testbed

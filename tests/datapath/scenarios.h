@@ -189,6 +189,8 @@ struct Scenario {
 
 // The table, ordered by Operator.
 const std::vector<Scenario>& scenarios();
+// Those that are played on pods of a bridge too (PodLink::Bridged), hairpin among them.
+const std::vector<Scenario>& bridged_scenarios();
 
 // What the endpoints of every scenario listen on; every pod all of it.
 std::vector<std::string> pod_listeners(bool with_sctp);

@@ -220,6 +220,14 @@ Result<Place*> Testbed::place(const std::string& name) {
   return &found->second;
 }
 
+Result<std::vector<net::Ip>> Testbed::node_addresses(unsigned node, net::Family family) {
+  std::vector<net::Ip> addresses{TRY(place(cat("node", node)))->ip(family)};
+  if (topology_.pod_link == PodLink::Bridged) {
+    addresses.push_back(ip(family == net::Family::V4 ? cat("10.244.", node, ".1") : cat("fd00:10:244:", node, "::1")));
+  }
+  return addresses;
+}
+
 std::vector<const Place*> Testbed::places() const {
   std::vector<const Place*> all;
   for (const auto& [name, place] : places_) all.push_back(&place);

@@ -78,6 +78,8 @@ class Testbed {
   const std::string& prefix() const { return prefix_; }
   std::string dir() const;  // /run/<prefix>: for sockets, manifests, state; goes with the testbed
   unsigned nodes() const { return topology_.nodes; }
+  // The addresses by which pods see a node: with PodLink::Bridged its own pods see the bridge's.
+  Result<std::vector<net::Ip>> node_addresses(unsigned node, net::Family family);
   std::string node_dir(unsigned node) const;     // <dir>/node<n>
   std::string bpf_root(unsigned node) const;     // <dir>/node<n>/bpf, a bpffs
   std::string node_cgroup(unsigned node) const;  // holds the node's and its pods' processes

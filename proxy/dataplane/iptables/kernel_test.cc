@@ -211,7 +211,7 @@ TEST_P(IptablesKernel, StrangersAreMasqueradedAtAClusterIpAndPodsAreNot) {
 }
 
 TEST_P(IptablesKernel, PodsAreToldByTheBeginningOfTheirInterfacesName) {
-  state_.pods = {.sources = {}, .interface = "pod", .interface_is_prefix = true};
+  state_.pods = {.sources = {}, .interface = "veth", .interface_is_prefix = true};
   for (const Family family : kFamilies) {
     auto state = web(family, {"pod2a"});
     state.ports[0].frontends[0].masquerade = model::Masquerade::OffCluster;

@@ -23,6 +23,15 @@ const std::vector<Scenario>& scenarios() {
   return all;
 }
 
+const std::vector<Scenario>& bridged_scenarios() {
+  static const std::vector<Scenario> some = [] {
+    std::vector<Scenario> rows = table::cluster_ips();
+    for (const Scenario& row : table::external_addresses()) rows.push_back(row);
+    return rows;
+  }();
+  return some;
+}
+
 std::vector<std::string> pod_listeners(bool with_sctp) {
   std::vector<std::string> listeners;
   for (const std::uint16_t port : {kMain, kSecond}) {

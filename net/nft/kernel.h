@@ -1,7 +1,8 @@
 // Kernel: the seam between nftables users and netlink. net/nft/netlink.h is the real one, net/nft/fake.h a kernel in
 // memory with the same rules about what exists, and with faults to order.
 //
-// One thread. A commit is one transaction: all of it or nothing, and packets see either the old or the new state.
+// One call at a time, from any thread. A commit is one transaction: all of it or nothing, and packets see either the
+// old or the new state.
 #pragma once
 
 #include <functional>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <future>
 #include <iterator>
 
 #include "base/strings.h"
@@ -189,12 +190,22 @@ void Engine::flush(Report& report) {
   bool reloaded = false;
   bool has_rules = false;  // the rules of all edits are in force
   const bool sweep = sweep_;
+  // While the kernel works on one transaction of a large sync the next one is staged, as if the first had been taken.
+  // When it was refused, reload() finds what belief has too much, and it is written again.
+  std::future<std::optional<nft::Refusal>> underway;
   for (bool last = false; !last;) {
     sweep_ = sweep_ && deferred.empty();
     Stage next = stage(has_rules);
-    report.kernel_writes += nft::count_writes(next.batch);
     std::optional<nft::Refusal> refusal;
-    if (!next.batch.empty()) refusal = kernel_->commit(next.batch);
+    if (underway.valid()) refusal = underway.get();
+    if (!refusal && !next.batch.empty()) {
+      report.kernel_writes += nft::count_writes(next.batch);
+      if (next.last || reloaded) {
+        refusal = kernel_->commit(next.batch);
+      } else {
+        underway = std::async([this, batch = std::move(next.batch)] { return kernel_->commit(batch); });
+      }
+    }
     if (refusal) {
       // Most likely somebody else changed our table: see what is there, and write what differs.
       if (!std::exchange(reloaded, true)) {

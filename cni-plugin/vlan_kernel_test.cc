@@ -7,6 +7,8 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include <tuple>
+
 #include "cni-plugin/interface_testing.h"
 #include "net/bridge.h"
 
@@ -205,6 +207,24 @@ TEST_F(CniVlan, AGatewaysLegThatWasLeftHalfMadeIsFinishedByTheNextAdd) {
     add("bridge", "b", b, by_gateway(100, 6));
     ok(connects(&*b.netns, nullptr, ip("10.100.0.1")));
     ok(connects(&*a.netns, nullptr, ip("10.100.0.1")));
+  });
+}
+
+TEST_F(CniVlan, TheFirstAddsOfAVlanMayComeAtOnce) {
+  run([&](Rtnl& host) {
+    constexpr unsigned kAtOnce = 6;
+    std::vector<std::string> paths;
+    for (unsigned i = 0; i < kAtOnce; ++i) paths.push_back(container().path);
+    std::vector<Answer> answers(kAtOnce);
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < kAtOnce; ++i) {
+      threads.emplace_back(
+          [&, i] { answers[i] = call("ADD", "bridge", cat("c", i), paths[i], by_gateway(100, 5 + i)); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const Answer& answer : answers) EXPECT_EQ(answer.exit_code, 0) << answer.out;
+    EXPECT_EQ(addresses(host, "cni0.100"), (Names{"10.100.0.1/16", "fd00:100::1/64"}));
+    for (const Container& each : containers_) ok(connects(&*each.netns, nullptr, ip("10.100.0.1")));
   });
 }
 

@@ -1,5 +1,9 @@
 #include "cni-plugin/bridge_vlan.h"
 
+#include <net/if.h>
+
+#include <cerrno>
+
 #include "base/strings.h"
 #include "cni-plugin/marks.h"
 
@@ -20,9 +24,11 @@ std::vector<net::NetlinkMessage> port_vlan_messages(std::uint32_t port, const ne
 
 Result<net::LinkInfo> ensure_vlan_gateway(net::Rtnl& host, const net::LinkInfo& bridge, const BridgeConfig& config) {
   const std::string name = cat(bridge.name, ".", config.vlan);
-  if (auto found = TRY(host.find_link(name))) return *std::move(found);
+  auto found = TRY(host.find_link(name));
+  // Set up last: whole when up, and else the rest of an ADD that was cut off, or of another that is under way.
+  if (found && (found->flags & IFF_UP) != 0) return *std::move(found);
   const std::string port = cat("veth", std::string_view(digest(name)).substr(0, 11));
-  if (!TRY(host.find_link(port))) {
+  if (!found) {
     const auto made = host.order(net::create_veth({.name = port,
                                                    .alias = cat("fairlead:vlan:", name),
                                                    .mtu = bridge.mtu,
@@ -31,10 +37,13 @@ Result<net::LinkInfo> ensure_vlan_gateway(net::Rtnl& host, const net::LinkInfo& 
     // Another ADD may have come first.
     if (!made && made.error().errno_value() != EEXIST) return made.error().with_context(cat("create ", name));
   }
-  BridgeConfig access;
-  access.vlan = config.vlan;
-  access.preserve_default_vlan = config.preserve_default_vlan;
-  auto messages = port_vlan_messages(TRY(host.link(port)).index, net::parse_bridge(bridge.kind_data), access);
+  std::vector<net::NetlinkMessage> messages;
+  if (const auto ours = TRY(host.find_link(port))) {  // there is none to a link that somebody else named so
+    BridgeConfig access;
+    access.vlan = config.vlan;
+    access.preserve_default_vlan = config.preserve_default_vlan;
+    messages = port_vlan_messages(ours->index, net::parse_bridge(bridge.kind_data), access);
+  }
   net::LinkChange up;
   up.name = name;
   up.up = true;

@@ -23,9 +23,10 @@ TIMEOUT_S = 600
 # The scenario table costs a start of agents per dataplane and operator's setup, so it is cut by dataplane first.
 SCENARIO_SHARDS = 2  # of each
 OTHER_SHARDS = 2  # of the rest of that program
-# What the kernel of most test machines lacks runs in a virtual machine: tests of these names, with these modules.
+# What the kernel of most test machines lacks runs in a virtual machine: tests of these names, a program, with these modules.
 VM_TESTS = "*Sctp*"
-VM_MODULES = "sctp"
+VM_PROGRAM = "cni_vm_tests"
+VM_MODULES = "sctp,8021q,ipvlan,macvlan"
 
 
 @dataclasses.dataclass
@@ -98,10 +99,15 @@ def last_started(output: str) -> str | None:
     return started[-1] if started else None
 
 
+def names(binary: pathlib.Path, chosen: list[str], pattern: str = r"^  (\w+)") -> list[str]:
+    """Of the tests of a program that the flags `chosen` leave."""
+    listed = subprocess.run([str(binary.resolve()), "--gtest_list_tests", *chosen], capture_output=True, text=True, check=True)
+    return re.findall(pattern, listed.stdout, re.M)
+
+
 def dataplanes(binary: pathlib.Path) -> list[str]:
     """Those that the scenario table of a test program is played on."""
-    listed = subprocess.run([str(binary.resolve()), "--gtest_list_tests"], capture_output=True, text=True, check=True)
-    return re.findall(r"^Scenarios/(\w+)\.$", listed.stdout, re.M)
+    return names(binary, [], r"^Scenarios/(\w+)\.$")
 
 
 def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
@@ -117,8 +123,13 @@ def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
                   "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:suppressions="
                   + str(ROOT / "tests" / "datapath" / "tsan.supp"),
                   "FAIRLEAD_BUILD_DIR": str(build.resolve())}
-    here = has_sctp() or build.name in ("asan", "tsan")  # sanitizers, emulated as well, take minutes
+    emulated = build.name not in ("asan", "tsan")  # sanitizers, emulated as well, take minutes
+    here = not emulated or has_sctp()
     for binary in sorted((build / "tests" / "datapath").glob("*_tests")):
+        if binary.name == VM_PROGRAM and emulated and not has_links():
+            if not wanted or names(binary, only(binary)):
+                found.insert(0, Job(f"{binary.name} in a VM", [str(binary.resolve()), *only(binary)], {}, in_vm=True))
+            continue
         parts = [(binary.name, "*", 1)]
         if binary.name == "datapath_tests" and not wanted:
             parts = [(f"scenarios {name}", f"Scenarios/{name}.*", SCENARIO_SHARDS) for name in dataplanes(binary)]
@@ -151,6 +162,13 @@ def has_sctp() -> bool:
     except OSError:
         return False
     return True
+
+
+def has_links() -> bool:
+    """Bridges that filter VLANs, 802.1Q, ipvlan: asked for in a namespace that goes."""
+    links = ("ip link add a0 type veth peer name a1 && ip link add a2 type bridge vlan_filtering 1 && "
+             "ip link add a3 link a0 type vlan id 5 && ip link add a4 link a0 type ipvlan")
+    return subprocess.run(["unshare", "--net", "sh", "-c", links], capture_output=True).returncode == 0
 
 
 def footprint() -> set[str]:

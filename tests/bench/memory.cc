@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <future>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -52,14 +53,19 @@ Result<MemoryRun> run_from_memory(const std::string& dataplane_name, const Clust
   proxy::dataplane::Options options;
   options.cgroup = cgroup;
   options.bpf_root = bpf_root;
-  const auto chosen = TRY(proxy::dataplane::select(dataplane_name, proxy::dataplane::modules(), options));
-  const auto dataplane = TRY(chosen.module.open(options));
+  // As in the agent, where the worker opens the dataplane while the sources are read.
+  auto opening = std::async(std::launch::async, [&]() -> Result<std::unique_ptr<proxy::dataplane::Dataplane>> {
+    const auto chosen = TRY(proxy::dataplane::select(dataplane_name, proxy::dataplane::modules(), options));
+    return chosen.module.open(options);
+  });
 
   kube::Store store;
   store.replace(kube::Kind::Service, make_services(size));
   store.replace(kube::Kind::EndpointSlice, make_slices(size));
   (void)store.take_dirty();
-  TRY(check(dataplane->replace(proxy::model::node_state(node), proxy::model::resolve_all(store, node))));
+  std::vector<proxy::model::ServiceState> services = proxy::model::resolve_all(store, node);
+  const auto dataplane = TRY(opening.get());
+  TRY(check(dataplane->replace(proxy::model::node_state(node), std::move(services))));
   MemoryRun run;
   run.first_sync_s = static_cast<double>(monotonic_ns() - started_ns) / 1e9;
   run.first_sync_cpu_s = cpu_seconds();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -33,6 +34,15 @@ class Kernel {
   virtual ~Kernel() = default;
 
   virtual std::optional<Refusal> commit(const Batch& batch) = 0;
+
+  // commit() in two steps: the first may be taken while another thread waits for an earlier batch.
+  struct Prepared {
+    explicit Prepared(Batch of) : batch(std::move(of)) {}
+    virtual ~Prepared() = default;
+    const Batch batch;
+  };
+  virtual std::unique_ptr<Prepared> prepare(Batch batch) { return std::make_unique<Prepared>(std::move(batch)); }
+  virtual std::optional<Refusal> commit_prepared(const Prepared& prepared) { return commit(prepared.batch); }
   // The kernel's verdict on a batch that never takes effect (as `nft --check`).
   virtual std::optional<Refusal> check(const Batch& batch) = 0;
 

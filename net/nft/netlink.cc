@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 
@@ -93,8 +94,16 @@ class Netlink final : public Kernel {
     return {};
   }
 
-  std::optional<Refusal> commit(const Batch& batch) override { return run(batch, true); }
-  std::optional<Refusal> check(const Batch& batch) override { return run(batch, false); }
+  std::optional<Refusal> commit(const Batch& batch) override { return commit_prepared(Encoded(*this, batch, true)); }
+  std::optional<Refusal> check(const Batch& batch) override { return exchange(Encoded(*this, batch, false)); }
+
+  std::unique_ptr<Prepared> prepare(Batch batch) override {
+    return std::make_unique<Encoded>(*this, std::move(batch), true);
+  }
+  std::optional<Refusal> commit_prepared(const Prepared& prepared) override {
+    const auto& encoded = static_cast<const Encoded&>(prepared);
+    return encoded.bytes.size >= kLarge ? run_unheard(encoded) : exchange(encoded);
+  }
 
   Result<std::optional<TableDump>> dump(const TableId& table) override {
     for (int attempt = 0; attempt < kMaxDumpAttempts; ++attempt) {
@@ -127,11 +136,12 @@ class Netlink final : public Kernel {
     constexpr std::size_t kAtOnce = 400;
     for (std::size_t at = 0; at < keys.size(); at += kAtOnce) {
       const std::size_t count = std::min(kAtOnce, keys.size() - at);
-      const auto question = encode_question(table, set, keys.data() + at, count, ++sequence_);
+      const std::uint32_t number = take_numbers(1);
+      const auto question = encode_question(table, set, keys.data() + at, count, number);
       if (send(request_.fd(), question.data(), question.size(), 0) < 0) {
         return Error::from_errno("cannot ask nftables", errno);
       }
-      TRY(answers([&](const nlmsghdr* m) { decode_elements(m, each); }));
+      TRY(answers(number, [&](const nlmsghdr* m) { decode_elements(m, each); }));
     }
     return {};
   }
@@ -160,6 +170,19 @@ class Netlink final : public Kernel {
   }
 
  private:
+  struct Encoded final : Prepared {
+    Encoded(Netlink& kernel, Batch of, bool commit)
+        : Prepared(std::move(of)),
+          // A message for each write at most; the batch's beginning and end have numbers too.
+          first(kernel.take_numbers(static_cast<std::uint32_t>(count_writes(batch)) + 2) + 1),
+          bytes(encode(batch, first, commit)) {}
+    std::uint32_t first;  // number of the first message behind the beginning
+    EncodedBatch bytes;
+  };
+
+  // The first of so many numbers that no other message has.
+  std::uint32_t take_numbers(std::uint32_t count) { return next_number_.fetch_add(count); }
+
   bool listen(bool on) const {
     const int group = NFNLGRP_NFTABLES;
     const int option = on ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP;
@@ -176,10 +199,10 @@ class Netlink final : public Kernel {
 
   // The filter of ignore_own_commits() looks at messages that are made already, one for each element: a third of what
   // a large transaction costs. So nobody listens to it, and the generations tell whether anybody else's went by.
-  std::optional<Refusal> run_unheard(const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
+  std::optional<Refusal> run_unheard(const Encoded& encoded) {
     const auto before = generation();
     listen(false);
-    auto refusal = exchange(batch, encoded, first);
+    auto refusal = exchange(encoded);
     const bool listening = listen(true);
     const auto after = generation();
     if (!listening || !before || !after || *after - *before != (refusal ? 0 : 1)) remember_loss();
@@ -218,29 +241,22 @@ class Netlink final : public Kernel {
     return {};
   }
 
-  std::optional<Refusal> run(const Batch& batch, bool commit) {
-    if (batch.empty()) return std::nullopt;
-    const std::uint32_t first = sequence_ + 2;  // sequence_ + 1 is the batch's beginning
-    const EncodedBatch encoded = encode(batch, first, commit);
-    sequence_ = first + static_cast<std::uint32_t>(encoded.messages.size());
-    return commit && encoded.size >= kLarge ? run_unheard(batch, encoded, first) : exchange(batch, encoded, first);
-  }
-
-  std::optional<Refusal> exchange(const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
-    if (encoded.size > send_buffer_) {
-      send_buffer_ = encoded.size + encoded.size / 8;
+  std::optional<Refusal> exchange(const Encoded& encoded) {
+    if (encoded.batch.empty()) return std::nullopt;
+    if (encoded.bytes.size > send_buffer_) {
+      send_buffer_ = encoded.bytes.size + encoded.bytes.size / 8;
       request_.buffer(SO_SNDBUFFORCE, SO_SNDBUF, send_buffer_);
     }
     sockaddr_nl to{};
     to.nl_family = AF_NETLINK;
-    const ssize_t sent =
-        sendto(request_.fd(), encoded.bytes.get(), encoded.size, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    const ssize_t sent = sendto(request_.fd(), encoded.bytes.bytes.get(), encoded.bytes.size, 0,
+                                reinterpret_cast<const sockaddr*>(&to), sizeof to);
     if (sent < 0) return Refusal{Error::from_errno("cannot send an nftables batch", errno), {}, {}};
-    return outcome(batch, encoded, first);
+    return outcome(encoded);
   }
 
   // The kernel has answered everything by now: errors in order of the messages, and the last one's acknowledgement.
-  std::optional<Refusal> outcome(const Batch& batch, const EncodedBatch& encoded, std::uint32_t first) {
+  std::optional<Refusal> outcome(const Encoded& encoded) {
     std::optional<Refusal> refusal;
     bool acknowledged = false;
     for (;;) {
@@ -253,11 +269,11 @@ class Netlink final : public Kernel {
            m = mnl_nlmsg_next(m, &left)) {
         if (m->nlmsg_type != NLMSG_ERROR) continue;
         const int code = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(m))->error;
-        const std::uint32_t index = m->nlmsg_seq - first;
+        const std::uint32_t index = m->nlmsg_seq - encoded.first;
         if (code == 0) {
-          acknowledged = acknowledged || index + 1 == encoded.messages.size();
+          acknowledged = acknowledged || index + 1 == encoded.bytes.messages.size();
         } else if (!refusal) {
-          refusal = describe_refusal(batch, encoded, index, code, offset_of(m));
+          refusal = describe_refusal(encoded.batch, encoded.bytes, index, code, offset_of(m));
         }
       }
     }
@@ -288,15 +304,16 @@ class Netlink final : public Kernel {
   Status request(std::uint16_t type, std::uint8_t family, std::uint16_t flags, const std::string& table,
                  const std::string& name, const std::function<void(const nlmsghdr*)>& each) {
     std::array<char, 1024> question{};
-    nlmsghdr* header = nftnl_nlmsg_build_hdr(question.data(), type, family, flags, ++sequence_);
+    const std::uint32_t number = take_numbers(1);
+    nlmsghdr* header = nftnl_nlmsg_build_hdr(question.data(), type, family, flags, number);
     if (!table.empty()) mnl_attr_put_strz(header, 1, table.c_str());
     if (!name.empty()) mnl_attr_put_strz(header, 2, name.c_str());
     if (send(request_.fd(), header, header->nlmsg_len, 0) < 0) return Error::from_errno("cannot ask nftables", errno);
-    return answers(each);
+    return answers(number, each);
   }
 
-  // To the question with the current sequence number, up to its end.
-  Status answers(const std::function<void(const nlmsghdr*)>& each) {
+  // To the question of that number, up to its end.
+  Status answers(std::uint32_t number, const std::function<void(const nlmsghdr*)>& each) {
     bool interrupted = false;
     for (;;) {
       const ssize_t got = recv(request_.fd(), buffer_.data(), buffer_.size(), 0);
@@ -305,7 +322,7 @@ class Netlink final : public Kernel {
       auto left = static_cast<int>(got);
       for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer_.data()); mnl_nlmsg_ok(m, left);
            m = mnl_nlmsg_next(m, &left)) {
-        if (m->nlmsg_seq != sequence_) continue;
+        if (m->nlmsg_seq != number) continue;
         interrupted = interrupted || (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
         if (m->nlmsg_type == NLMSG_ERROR) {
           const int code = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(m))->error;
@@ -324,7 +341,7 @@ class Netlink final : public Kernel {
   Socket request_;
   Socket events_;
   std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(kReceive);
-  std::uint32_t sequence_ = 0;
+  std::atomic<std::uint32_t> next_number_ = 1;  // prepare() may be called beside another call
   std::size_t send_buffer_ = 0;
   bool lost_ = false;  // something may have happened while nobody listened
 };

@@ -196,14 +196,15 @@ void Engine::flush(Report& report) {
   for (bool last = false; !last;) {
     sweep_ = sweep_ && deferred.empty();
     Stage next = stage(has_rules);
+    const std::shared_ptr<const nft::Kernel::Prepared> batch = kernel_->prepare(std::move(next.batch));
     std::optional<nft::Refusal> refusal;
     if (underway.valid()) refusal = underway.get();
-    if (!refusal && !next.batch.empty()) {
-      report.kernel_writes += nft::count_writes(next.batch);
+    if (!refusal && !batch->batch.empty()) {
+      report.kernel_writes += nft::count_writes(batch->batch);
       if (next.last || reloaded) {
-        refusal = kernel_->commit(next.batch);
+        refusal = kernel_->commit_prepared(*batch);
       } else {
-        underway = std::async([this, batch = std::move(next.batch)] { return kernel_->commit(batch); });
+        underway = std::async([this, batch] { return kernel_->commit_prepared(*batch); });
       }
     }
     if (refusal) {
@@ -215,7 +216,7 @@ void Engine::flush(Report& report) {
         report.failures.push_back({{}, std::move(read).error()});
         break;
       }
-      const auto key = culprit(next.batch, *refusal);
+      const auto key = culprit(batch->batch, *refusal);
       auto edit = key ? edits.frontends.find(*key) : edits.frontends.end();
       if (edit == edits.frontends.end() || deferred.size() >= kMaxDeferred) {
         trusted_ = false;

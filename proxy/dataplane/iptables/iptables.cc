@@ -116,7 +116,7 @@ class Iptables final : public Dataplane {
     system_->acknowledge_timer();
     const base::Instant start = clock_->now();
     if (!ready_ || start < next_read_) return report;
-    if (std::exchange(unconfirmed_, false)) seen_.clear();
+    if (unconfirmed_) seen_.clear();
     if (system_->fingerprint(flavour_) == seen_) return report;
     flush(report);
     const base::Instant end = clock_->now();
@@ -152,7 +152,7 @@ class Iptables final : public Dataplane {
     if (commits_ == 0) return;
     const std::string now = system_->fingerprint(flavour_);
     const std::string expected = system_->fingerprint_after(flavour_, seen_, commits_);
-    unconfirmed_ = expected.empty() || expected != now;
+    if (expected.empty() || expected != now) unconfirmed_ = true;  // until somebody reads, whatever we write meanwhile
     seen_ = now;
   }
 
@@ -162,6 +162,7 @@ class Iptables final : public Dataplane {
     seen_.clear();
     for (FamilyState& family : families_) TRY(read(family));
     seen_ = std::move(seen);
+    unconfirmed_ = false;
     return {};
   }
 

@@ -121,6 +121,25 @@ TEST(Iptables, AnEndpointChangeWritesThatServicesChainAlone) {
   EXPECT_LT(added.kernel_writes, 60U);
 }
 
+TEST(Iptables, AFlushRightAfterOurOwnWriteIsNoticedWhateverWeWriteNext) {
+  for (const bool counts_commits : {true, false}) {
+    Node node;
+    node.ns->counts_commits = counts_commits;
+    auto dataplane = node.start();
+    auto services = some_services();
+    ASSERT_TRUE(dataplane->replace(some_node(), services).ok());
+    (void)dataplane->handle_notification();
+    services[3].ports[0].cluster_endpoints = endpoints(4);
+    node.ns->after_restore = [&] { node.flush(); };
+    ASSERT_TRUE(dataplane->apply({.upserted = {services[3]}, .deleted = {}}).ok());
+    services[3].ports[0].cluster_endpoints = endpoints(5);
+    ASSERT_TRUE(dataplane->apply({.upserted = {services[3]}, .deleted = {}}).ok());
+    EXPECT_NE(node.text(), fresh_text(services));
+    ASSERT_TRUE(dataplane->handle_notification().ok());
+    EXPECT_EQ(node.text(), fresh_text(services)) << counts_commits;
+  }
+}
+
 TEST(Iptables, AFlushRightAfterOurOwnWriteIsNoticedAtTheNextTick) {
   for (const bool counts_commits : {true, false}) {
     Node node;

@@ -76,15 +76,22 @@ Result<std::unique_ptr<CniSweeper>> CniSweeper::start(Setup setup) {
 
 CniSweeper::~CniSweeper() {
   if (!loop_) return;
+  stopping_ = true;
   loop_->stop();
   if (thread_.joinable()) thread_.join();
   timer_.reset();
 }
 
 Status CniSweeper::sweep() {
-  const std::string answer = TRY(base::run_checked(with(setup_.command, {"sweep"}), {}, kSweepLimit));
-  std::vector<std::string> dead = dead_.see(TRY_CONTEXT(parse_sweep(answer), setup_.command.front() + " sweep"));
-  for (std::size_t at = 0; at < dead.size(); at += kAtOnce) {
+  const std::string what = setup_.command.front() + " sweep";
+  const base::ProcessOutput answer = TRY(base::run_process(with(setup_.command, {"sweep"}), {}, kSweepLimit));
+  // What it could not judge is on stderr, and stays: an operator has to know.
+  if (answer.err != std::exchange(complaint_, answer.err) && !answer.err.empty()) {
+    setup_.failed(Error(base::cat(what, ": ", base::trim(answer.err))));
+  }
+  if (answer.exit_code != 0) return Error(base::cat(what, ": exit ", answer.exit_code));
+  std::vector<std::string> dead = dead_.see(TRY_CONTEXT(parse_sweep(answer.out), what));
+  for (std::size_t at = 0; at < dead.size() && !stopping_; at += kAtOnce) {
     const std::size_t end = std::min(dead.size(), at + kAtOnce);
     std::vector<std::string> argv = with(setup_.command, {"release"});
     argv.insert(argv.end(), dead.begin() + static_cast<std::ptrdiff_t>(at),

@@ -3,6 +3,7 @@
 // a row.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <set>
@@ -57,6 +58,8 @@ class CniSweeper {
 
   const Setup setup_;
   DeadTwice dead_;
+  std::string complaint_;  // of the last sweep
+  std::atomic<bool> stopping_ = false;
   std::unique_ptr<base::Loop> loop_;
   base::Loop::Handle timer_ = base::Loop::none();
   std::thread thread_;

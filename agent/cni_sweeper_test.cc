@@ -46,8 +46,8 @@ class ASweeper : public ::testing::Test {
     std::filesystem::create_directories(dir_);
     const std::string script = base::cat("#!/bin/sh\ncd ", dir_, R"(
 case $1 in
-sweep) cat dead ;;
-release) echo '[{"record": "'$2'", "released": true}]'; echo '[]' > dead ;;
+sweep) echo >> sweeps; cat dead ;;
+release) wc -l < sweeps > at; echo '[{"record": "'$2'", "released": true}]'; echo '[]' > dead ;;
 esac
 )");
     EXPECT_TRUE(base::write_file_atomically(binary_, script, 0755));
@@ -76,6 +76,30 @@ TEST_F(ASweeper, HasReleasedWhatItSawDeadTwice) {
   std::unique_lock lock(mutex);
   ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(20), [&] { return !released.empty(); }));
   EXPECT_EQ(released, Names{"net/gone"});
+  const auto sweeps = base::read_file(dir_ + "/at");
+  ASSERT_TRUE(sweeps);
+  EXPECT_GE(base::parse_number<int>(base::trim(*sweeps)).value_or(0), 2);
+}
+
+TEST_F(ASweeper, PassesOnWhatTheBinaryCouldNotJudge) {
+  ASSERT_TRUE(
+      base::write_file_atomically(binary_, "#!/bin/sh\necho 'made in another namespace' >&2; echo '[]'\n", 0755));
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string told;
+  auto sweeper = CniSweeper::start({.command = {binary_},
+                                    .period = std::chrono::milliseconds(10),
+                                    .released = [](const Released&) { ADD_FAILURE(); },
+                                    .failed =
+                                        [&](const Error& error) {
+                                          const std::lock_guard lock(mutex);
+                                          told = error.message();
+                                          changed.notify_all();
+                                        }});
+  ASSERT_TRUE(sweeper);
+  std::unique_lock lock(mutex);
+  ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(20), [&] { return !told.empty(); }));
+  EXPECT_NE(told.find("made in another namespace"), std::string::npos) << told;
 }
 
 TEST_F(ASweeper, SaysWhatItCouldNotDoAndGoesOn) {

@@ -190,9 +190,9 @@ void refresh_pod_network(PodNetwork& network, const Controller& controller) {
   const auto written = network.update({.services_in_kernel = controller.ledger().synced(),
                                        .node = node.name,
                                        .pod_cidrs = node.pod_cidrs,
-                                       .mtu = links ? path_mtu(*links, node.addresses) : 0});
+                                       .mtu = links ? path_mtu(*links, node.addresses, node.pod_cidrs) : 0});
   if (written && *written) log::info("pods can be wired", {{"conflist", network.conf_path()}});
-  if (network.refusal() && network.refusal() != before && controller.ledger().synced()) {
+  if (network.refusal() && network.refusal() != before && (!written || controller.ledger().synced())) {
     log::warn("no pod can be wired", {{"err", *network.refusal()}});
   }
 }
@@ -336,7 +336,6 @@ Status run(const Options& options, const std::vector<std::string>& arguments) {
   std::unique_ptr<CniSweeper> sweeper;
   base::Loop::Handle pod_network_timer = base::Loop::none();
   if (is_pod_network) {
-    TRY_CONTEXT(pod_network.install_binary(), "install the CNI binary");
     sweeper = TRY(start_sweeper(options.pod_network));
     pod_network_timer = loop->every(kPodNetworkPeriod, [&] { refresh_pod_network(pod_network, controller); });
   }
@@ -406,6 +405,12 @@ Status cleanup(const Options& options) {
       for (const std::string& line : *removed) std::printf("kube-proxy: %s\n", line.c_str());
       if (removed->empty()) std::puts("kube-proxy: nothing there");
     }
+  }
+  if (!options.pod_network.conf_dir.empty()) {
+    const PodNetwork network(options.pod_network);
+    const auto removed = network.remove_conflist();
+    if (!removed) failed += std::string(failed.empty() ? "" : ", ") + removed.error().message();
+    if (removed) std::printf("%s: %s\n", network.conf_path().c_str(), *removed ? "removed" : "nothing there");
   }
   if (lock) std::printf("%s: %s\n", options.state_dir.c_str(), remove_state(options) ? "removed" : "nothing there");
   if (!failed.empty()) return Error("not everything could be removed: " + failed);

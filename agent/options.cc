@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <set>
 #include <utility>
@@ -38,6 +39,9 @@ constexpr Flag kOwnFlags[] = {
     {.name = "cni-namespaces-of",
      .value = "PID",
      .help = "A process in the runtime's mount and network namespaces: 1 for an agent in a container with hostPID"},
+    {.name = "cni-network",
+     .value = "NAME",
+     .help = "The network's name; that of the one before, to take over its addresses (default: fairlead)"},
     {.name = "cni-mtu", .value = "BYTES", .help = "MTU of pods (default: that of the way to the other nodes)"},
     {.name = "clean-kube-proxy", .value = "", .help = "Remove what a kube-proxy left, once the first sync is done"},
     {.name = "conntrack-clean-half-open",
@@ -201,6 +205,14 @@ Result<PodNetworkOptions> pod_network_of(const Flags& flags, const Surroundings&
   out.bin_dir = flags.get("cni-bin-dir");
   out.binary = flags.get("cni-binary", surroundings.cni_binary);
   out.bridge = flags.get("cni-bridge", out.bridge);
+  out.network = flags.get("cni-network", out.network);
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-';
+  };
+  if (out.network.empty() || std::isalnum(static_cast<unsigned char>(out.network[0])) == 0 ||
+      !std::all_of(out.network.begin(), out.network.end(), plain)) {
+    return bad_value("--cni-network", out.network, "use letters and digits, then also _ . -");
+  }
   const std::string link = flags.get("cni-link", "bridge");
   if (link != "bridge" && link != "routed") return bad_value("--cni-link", link, "use bridge or routed");
   out.link = link == "bridge" ? PodLink::Bridge : PodLink::Routed;

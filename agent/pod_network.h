@@ -26,6 +26,7 @@ struct PodNetworkOptions {
   std::string bin_dir;   // the runtime's, "/opt/cni/bin"; empty: the binary is installed already
   std::string binary;    // fairlead-cni, to be installed
   std::string status_socket;
+  std::string network = "fairlead";  // the configuration's name: host-local keeps its addresses by it
   PodLink link = PodLink::Bridge;
   std::string bridge = "cni0";
   std::uint32_t mtu = 0;                     // 0: that of the way to the other nodes
@@ -44,8 +45,10 @@ struct PodNetworkFacts {
   bool operator==(const PodNetworkFacts&) const = default;
 };
 
-// Of the link that has one of the node's addresses; else the smallest of those that lead anywhere; 0: none.
-std::uint32_t path_mtu(const net::Links& links, const std::vector<net::Ip>& node_addresses);
+// Of the link that has one of the node's addresses; else the smallest of those that lead anywhere; 0: none. The pods'
+// own link, which has an address of `pod_cidrs`, leads nowhere: its MTU is what comes out of this.
+std::uint32_t path_mtu(const net::Links& links, const std::vector<net::Ip>& node_addresses,
+                       const std::vector<net::Prefix>& pod_cidrs = {});
 
 // The conflist. The Error says what is missing for pods to be served.
 Result<std::string> conflist(const PodNetworkOptions& options, const PodNetworkFacts& facts);
@@ -54,23 +57,28 @@ class PodNetwork {
  public:
   explicit PodNetwork(PodNetworkOptions options);
 
-  // Installs the binary by rename, so that a runtime that is just executing it is not disturbed; `loopback` too, which
-  // containerd asks for, unless somebody's is there. Nothing when the same bytes are there already.
+  // Installs the binary by rename, so that a runtime that is just executing it is not disturbed; nothing when it is
+  // there already. As `loopback` too, which containerd asks for, unless somebody's is there.
   Status install_binary() const;
 
-  // Writes the conflist when these facts allow it and it is not there word for word. One that an earlier run wrote, or
-  // that older facts allowed, stays: running pods keep working by it. True when it was written.
+  // Installs the binary if that has not been done, then writes the conflist when these facts allow it and it is not
+  // there word for word. One that an earlier run wrote, or that older facts allowed, stays: running pods keep working
+  // by it. True when it was written.
   Result<bool> update(const PodNetworkFacts& facts);
 
   // Why ADD cannot be served; nothing when it can.
   const std::optional<std::string>& refusal() const { return refusal_; }
   std::string conf_path() const;
   // What the options ask for at the end.
-  Status leave();
+  Status leave() const;
+  // True when a conflist was there.
+  Result<bool> remove_conflist() const;
 
  private:
   const PodNetworkOptions options_;
-  std::optional<std::string> refusal_ = "the agent has not finished its first sync";
+  std::optional<std::string> refusal_;
+  bool installed_ = false;
+  std::uint32_t mtu_ = 0;  // the last that was known
 };
 
 }  // namespace fairlead::agent

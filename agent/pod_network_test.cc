@@ -79,6 +79,7 @@ TEST(PathMtu, IsThatOfTheLinkWithTheNodesAddress) {
       .addresses = {{ip("127.0.0.1"), 1, true}, {ip("10.0.0.1"), 2, true}, {ip("10.1.0.1"), 3, true}}};
   EXPECT_EQ(path_mtu(links, {ip("10.0.0.1")}), 9000U);
   EXPECT_EQ(path_mtu(links, {}), 1500U) << "not told which: the smallest";
+  EXPECT_EQ(path_mtu(links, {}, {prefix("10.1.0.0/24")}), 9000U) << "the pods' own link does not count";
   EXPECT_EQ(path_mtu({}, {}), 0U);
 }
 
@@ -141,27 +142,66 @@ TEST_F(APodNetwork, LeavesOrRemovesItsConflistAtTheEnd) {
   EXPECT_TRUE(removing.leave()) << "gone already is no error";
 }
 
+TEST_F(APodNetwork, ServesByTheConflistOfAnEarlierRunUntilItKnowsBetter) {
+  ASSERT_TRUE(PodNetwork(options_).update(facts()));
+  PodNetwork again(options_);
+  EXPECT_FALSE(again.refusal());
+  PodNetworkFacts early = facts();
+  early.services_in_kernel = false;
+  ASSERT_TRUE(again.update(early));
+  EXPECT_FALSE(again.refusal());
+}
+
+TEST_F(APodNetwork, KeepsTheMtuWhenTheNodeLosesItsAddressForAWhile) {
+  PodNetwork network(options_);
+  ASSERT_TRUE(network.update(facts()));
+  PodNetworkFacts bare = facts();
+  bare.mtu = 0;
+  EXPECT_EQ(*network.update(bare), false);
+  EXPECT_FALSE(network.refusal());
+}
+
+TEST_F(APodNetwork, TriesAgainToInstallTheBinary) {
+  const std::string binary = options_.binary;
+  options_.binary = dir_ + "/not-yet";
+  PodNetwork network(options_);
+  ASSERT_FALSE(network.update(facts()));
+  EXPECT_NE(network.refusal()->find("install the CNI binary"), std::string::npos);
+  std::filesystem::copy(binary, options_.binary);
+  EXPECT_EQ(*network.update(facts()), true);
+}
+
+TEST_F(APodNetwork, LeavesSomebodysLoopbackAndMendsATornOne) {
+  const std::string loopback = options_.bin_dir + "/loopback";
+  ASSERT_TRUE(base::write_file_atomically(loopback, "somebody's", 0755));
+  ASSERT_TRUE(PodNetwork(options_).install_binary());
+  EXPECT_EQ(*base::read_file(loopback), "somebody's");
+  ASSERT_TRUE(base::write_file_atomically(loopback, "", 0755));
+  ASSERT_TRUE(PodNetwork(options_).install_binary());
+  EXPECT_EQ(*base::read_file(loopback), "first");
+}
+
 TEST_F(APodNetwork, InstallsTheBinaryByRenameAndOnlyWhatIsNotThere) {
   const PodNetwork network(options_);
-  ASSERT_TRUE(base::write_file_atomically(options_.bin_dir + "/loopback", "somebody's", 0755));
+  const std::string installed = options_.bin_dir + "/fairlead";
   ASSERT_TRUE(network.install_binary());
-  EXPECT_EQ(*base::read_file(options_.bin_dir + "/fairlead"), "first");
-  EXPECT_EQ(*base::read_file(options_.bin_dir + "/loopback"), "somebody's");
+  EXPECT_EQ(*base::read_file(installed), "first");
   struct stat before {};
-  ASSERT_EQ(::stat((options_.bin_dir + "/fairlead").c_str(), &before), 0);
+  ASSERT_EQ(::stat(installed.c_str(), &before), 0);
   EXPECT_EQ(before.st_mode & 0777U, 0755U);
 
   ASSERT_TRUE(network.install_binary());
   struct stat same {};
-  ASSERT_EQ(::stat((options_.bin_dir + "/fairlead").c_str(), &same), 0);
+  ASSERT_EQ(::stat(installed.c_str(), &same), 0);
   EXPECT_EQ(same.st_ino, before.st_ino) << "the same bytes are not written again";
 
   ASSERT_TRUE(base::write_file_atomically(options_.binary, "second", 0755));
   ASSERT_TRUE(network.install_binary());
   struct stat after {};
-  ASSERT_EQ(::stat((options_.bin_dir + "/fairlead").c_str(), &after), 0);
+  ASSERT_EQ(::stat(installed.c_str(), &after), 0);
   EXPECT_NE(after.st_ino, before.st_ino) << "a runtime that executes the old one must not see it change";
-  EXPECT_EQ(*base::read_file(options_.bin_dir + "/fairlead"), "second");
+  EXPECT_EQ(*base::read_file(installed), "second");
+  EXPECT_EQ(*base::read_file(options_.bin_dir + "/loopback"), "second") << "goes with it";
 }
 
 }  // namespace

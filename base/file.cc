@@ -41,6 +41,12 @@ Status write_file_atomically(const std::string& path, std::string_view content, 
     }
     content.remove_prefix(static_cast<std::size_t>(n));
   }
+  // Else the name may be there after a power cut, and the content not.
+  if (::fsync(fd.get()) != 0 && errno != EINVAL) {
+    const int saved = errno;
+    ::unlink(temporary.c_str());
+    return Error::from_errno(temporary, saved);
+  }
   fd.reset();
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     const int saved = errno;

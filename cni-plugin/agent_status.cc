@@ -17,12 +17,7 @@ namespace {
 
 constexpr char kRequest[] = "GET /v1/pod-network HTTP/1.0\r\nHost: agent\r\n\r\n";
 constexpr std::size_t kLongestAnswer = 64 * 1024;
-constexpr timeval kPatience{.tv_sec = 1, .tv_usec = 0};  // an agent that hangs is one that cannot serve
-
-Error unavailable(const std::string& socket, std::string_view what, int error) {
-  return failure(code::kNotAvailable, "fairlead-agent: ", socket, ": ", what, ": ",
-                 Error::from_errno("", error).message().substr(2));
-}
+constexpr timeval kPatience{.tv_sec = 1, .tv_usec = 0};  // kubelet asks again in five seconds
 
 }  // namespace
 
@@ -35,19 +30,19 @@ Status agent_status(const std::string& socket) {
   }
   std::memcpy(address.sun_path, socket.data(), socket.size());
   const base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return unavailable(socket, "socket", errno);
+  if (!fd) return Error::from_errno("socket", errno).with_code(code::kNotAvailable);
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return unavailable(socket, "cannot connect", errno);
+    return {};
   }
-  if (::send(fd.get(), kRequest, sizeof kRequest - 1, MSG_NOSIGNAL) < 0) return unavailable(socket, "send", errno);
+  if (::send(fd.get(), kRequest, sizeof kRequest - 1, MSG_NOSIGNAL) < 0) return {};
   std::string answer;
   char buffer[4096];
   while (answer.size() < kLongestAnswer) {
     const ssize_t n = ::recv(fd.get(), buffer, sizeof buffer, 0);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return unavailable(socket, "no answer", errno);
+    if (n < 0) return {};
     if (n == 0) break;
     answer.append(buffer, static_cast<std::size_t>(n));
   }

@@ -10,8 +10,8 @@
 
 namespace fairlead::cni {
 
-// Code 50 with the agent's reason, or with what is wrong with the socket. `socket` is a path:
-// "/run/fairlead/agent.sock".
+// Code 50 with the agent's reason. No agent, or one that does not answer, is no reason: pods are wired without it, and
+// a node must not become unready because its agent is being restarted. `socket`: "/run/fairlead/agent.sock".
 Status agent_status(const std::string& socket);
 
 // An HTTP answer: 200 is yes, 503 no for the reason in its body. Pure.

@@ -45,6 +45,14 @@ struct Refused {
     node.ns->fail_command = nth;
   }
   bool happened() const { return !node.ns->fail_command; }
+  // The kernel holds what a fresh one would, and all rules for that; the dataplane believes what the kernel holds.
+  testing::AssertionResult ended_as(const std::vector<model::ServiceState>& services, const std::string& fresh) const {
+    if (node.text() != fresh) return testing::AssertionFailure() << "kernel:\n" << node.text();
+    if (believed(*dataplane) != fresh) return testing::AssertionFailure() << "belief:\n" << dump_text(*dataplane);
+    const std::uint64_t missing = node.start()->replace({}, services).kernel_writes;
+    if (missing > 0) return testing::AssertionFailure() << missing << " writes are missing";
+    return testing::AssertionSuccess();
+  }
 
   Node node;
   std::unique_ptr<Dataplane> dataplane;
@@ -61,8 +69,7 @@ TEST(NftablesRefusal, ACommandAnywhereIsRepairedWithinTheCall) {
         const Report report = refused.dataplane->replace({}, after);
         if (!refused.happened()) break;
         ASSERT_TRUE(report.ok()) << chunk << " " << nth;
-        ASSERT_EQ(refused.node.text(), wanted) << chunk << " " << nth;
-        ASSERT_EQ(believed(*refused.dataplane), wanted) << chunk << " " << nth;
+        ASSERT_TRUE(refused.ended_as(after, wanted)) << chunk << " " << nth;
       }
       EXPECT_GT(nth, 30U);
     }
@@ -73,7 +80,7 @@ TEST(NftablesRefusal, ARefusalWhileAnotherIsRepairedEndsWithTheNextCall) {
   const auto after = states_after();
   const std::string wanted = fresh_text(after);
   for (const auto& before : {std::vector<model::ServiceState>(), states_before()}) {
-    for (const std::uint64_t again : {0, 1, 7, 30}) {
+    for (const std::uint64_t again : {0, 9}) {
       std::uint64_t second = 0;
       for (std::uint64_t nth = 0;; ++nth) {
         Refused refused(before, kTinyChunk, nth);
@@ -85,8 +92,7 @@ TEST(NftablesRefusal, ARefusalWhileAnotherIsRepairedEndsWithTheNextCall) {
         ASSERT_EQ(report.ok(), !refused.happened()) << again << " " << nth;
         ns.fail_command.reset();
         ASSERT_TRUE(refused.dataplane->apply({}).ok()) << again << " " << nth;
-        ASSERT_EQ(refused.node.text(), wanted) << again << " " << nth;
-        ASSERT_EQ(believed(*refused.dataplane), wanted) << again << " " << nth;
+        ASSERT_TRUE(refused.ended_as(after, wanted)) << again << " " << nth;
       }
       EXPECT_GT(second, 10U) << again;
     }
@@ -107,8 +113,7 @@ TEST(NftablesRefusal, WhenTheKernelCannotBeReadAfterItNothingCountsAsAppliedBefo
       // What has no difference to what was believed is no reason to say that it is there.
       ASSERT_FALSE(refused.dataplane->apply({after, {}}).ok()) << nth;
       ASSERT_TRUE(refused.dataplane->apply({{after[0]}, {}}).ok()) << nth;
-      ASSERT_EQ(refused.node.text(), wanted) << nth;
-      ASSERT_EQ(believed(*refused.dataplane), wanted) << nth;
+      ASSERT_TRUE(refused.ended_as(after, wanted)) << nth;
     }
     EXPECT_GT(nth, 30U);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace fairlead::net::nft {
 namespace {
@@ -184,7 +185,7 @@ std::optional<Refusal> FakeKernel::commit(const Batch& batch) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
     Fault fault = transaction.run(batch[i]);
     if (ns_->fail_command && (*ns_->fail_command)-- == 0) {
-      ns_->fail_command.reset();
+      ns_->fail_command = std::exchange(ns_->fail_again, std::nullopt);
       fault = {ns_->fail_errno};
     }
     if (fault.code == 0) continue;
@@ -198,6 +199,10 @@ std::optional<Refusal> FakeKernel::commit(const Batch& batch) {
 }
 
 Result<std::optional<TableDump>> FakeKernel::dump(const TableId& table) {
+  if (ns_->fail_dumps > 0) {
+    --ns_->fail_dumps;
+    return Error::from_errno("nftables", EIO);
+  }
   auto it = ns_->tables.find(table);
   if (it == ns_->tables.end()) return std::optional<TableDump>();
   return std::optional(it->second.objects);

@@ -27,7 +27,9 @@ struct FakeNamespace {
 
   // Faults.
   std::optional<std::uint64_t> fail_command;  // the nth command from now, counted from 0, is refused once
+  std::optional<std::uint64_t> fail_again;    // as `fail_command`, counted from when that has happened
   int fail_errno = ENOMEM;
+  unsigned fail_dumps = 0;                       // so many more dump()s fail
   std::optional<std::uint64_t> die_after;        // after so many more commits every one fails, as for a killed process
   std::optional<std::string> refuse_element_of;  // every addition to this set whose key holds `refuse_bytes` fails
   std::string refuse_bytes;

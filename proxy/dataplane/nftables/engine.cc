@@ -184,14 +184,21 @@ bool Engine::must_be_one_transaction() const {
 }
 
 void Engine::flush(Report& report) {
+  // Belief may hold what was refused: nothing can be told to be in force by it before the kernel is read again.
+  bool reloaded = !trusted_;
+  if (reloaded) {
+    if (Status read = reload(); !read) {
+      report.failures.push_back({{}, std::move(read).error()});
+      return;
+    }
+  }
   // A first sync grows it once instead of step by step.
   if (edits.frontends.size() > belief_.frontends.size()) belief_.frontends.reserve(edits.frontends.size());
   FrontendEdits deferred;
-  bool reloaded = false;
   bool has_rules = false;  // the rules of all edits are in force
-  const bool sweep = sweep_;
   // While the kernel works on one transaction of a large sync the next one is staged, as if the first had been taken.
-  // When it was refused, reload() finds what belief has too much, and it is written again.
+  // When it was refused, reload() finds what belief has too much, and it is written again: now, or by the next flush if
+  // the kernel cannot be read now.
   std::future<std::optional<nft::Refusal>> underway;
   for (bool last = false; !last;) {
     sweep_ = sweep_ && deferred.empty();
@@ -231,7 +238,7 @@ void Engine::flush(Report& report) {
     has_rules = true;
     settle(std::move(next));
   }
-  if (!deferred.empty()) sweep_ = sweep;
+  if (!deferred.empty()) sweep_ = true;  // reload() found them, and which of them the deferred use is not known yet
   edits.frontends.merge(deferred);
 }
 

@@ -36,7 +36,8 @@ class Engine {
   // Reads the kernel again; `edits` then restores what was believed.
   Status reload();
 
-  // Writes `edits` and what reading the kernel left to do. What cannot be written stays in `edits`.
+  // Writes `edits` and what reading the kernel left to do. What cannot be written stays in `edits`, or in belief when
+  // that is not trusted any more: then the next flush reads the kernel first, and fails if it cannot.
   void flush(Report& report);
   Status remove();
 

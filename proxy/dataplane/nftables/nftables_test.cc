@@ -1,68 +1,15 @@
-// The dataplane over a kernel in memory: adoption, faults, conflicts, somebody else's edits.
-#include "proxy/dataplane/nftables/nftables.h"
-
+// The dataplane over a kernel in memory: adoption, conflicts, somebody else's edits. Faults: refusal_test.cc.
 #include <gtest/gtest.h>
 
 #include <map>
 #include <random>
 
-#include "net/nft/fake.h"
-#include "proxy/dataplane/nftables/belief.h"
 #include "proxy/dataplane/nftables/elements.h"
+#include "proxy/dataplane/nftables/fake_node_test.h"
 #include "proxy/dataplane/nftables/layout.h"
-#include "proxy/dataplane/nftables/test_states.h"
 
 namespace fairlead::proxy::dataplane::nftables {
 namespace {
-
-using namespace test;
-
-const nft::TableId kV4{net::Family::V4, "fairlead"};
-const nft::TableId kV6{net::Family::V6, "fairlead"};
-
-struct Node {
-  std::shared_ptr<nft::FakeNamespace> ns = std::make_shared<nft::FakeNamespace>();
-
-  std::size_t find_above = 50000;
-
-  // A start of the agent on this kernel.
-  std::unique_ptr<Dataplane> start(std::size_t chunk = 4000) const {
-    return make(std::make_unique<nft::FakeKernel>(ns), Options(), {net::Family::V4, net::Family::V6},
-                {.chunk = chunk, .find_above = find_above});
-  }
-  // What the kernel holds, as a fresh reader sees it.
-  std::string text() const {
-    nft::FakeKernel kernel(ns);
-    return read_belief(kernel).text();
-  }
-
- private:
-  static Belief read_belief(nft::Kernel& kernel) {
-    return nftables::read_belief(kernel, {kV4, kV6}, {.mark = Options().masquerade_mark}, {}).value();
-  }
-};
-
-std::vector<model::ServiceState> some_services() {
-  return {service("dns", {cluster_ip("10.96.0.10", 53), node_port(30053)}, endpoints(3), model::Protocol::Udp),
-          service("none", {cluster_ip("10.96.0.11", 80), node_port(30080)}, {}),
-          service("six", {cluster_ip("fd00::10", 80)}, {endpoint("fd01::1", 80, true), endpoint("fd01::2", 80)}),
-          service("web", {cluster_ip("10.96.0.12", 80)}, endpoints(5))};
-}
-
-// The kernel does not know which endpoints are local.
-std::string believed(const Dataplane& dataplane) {
-  std::string text = dump_text(dataplane);
-  const std::string local = " (local)";
-  for (auto at = text.find(local); at != std::string::npos; at = text.find(local, at)) text.erase(at, local.size());
-  return text;
-}
-
-// What a fresh node holds after these services.
-std::string fresh_text(const std::vector<model::ServiceState>& services) {
-  Node node;
-  EXPECT_TRUE(node.start()->replace({}, services).ok());
-  return node.text();
-}
 
 TEST(Nftables, WritesServicesAndBelievesWhatTheKernelHolds) {
   Node node;
@@ -190,56 +137,6 @@ TEST(Nftables, ALargeSyncIsSeveralTransactionsEachCompleteInItself) {
   EXPECT_EQ(node.text(), fresh_text(services));
 }
 
-TEST(Nftables, DeathAfterAnyTransactionIsRepairedByTheNextStart) {
-  std::vector<model::ServiceState> before = some_services();
-  std::vector<model::ServiceState> after{
-      service("dns", {cluster_ip("10.96.0.10", 53)}, endpoints(7), model::Protocol::Udp),
-      service("new", {cluster_ip("10.96.0.13", 80), node_port(30081)}, endpoints(2)),
-      service("web", {cluster_ip("10.96.0.12", 80)}, {})};
-  for (std::uint64_t survives = 0; survives < 12; ++survives) {
-    Node node;
-    ASSERT_TRUE(node.start()->replace({}, before).ok());
-    node.ns->die_after = survives;
-    (void)node.start(3)->replace({}, after);
-    node.ns->die_after.reset();
-    EXPECT_TRUE(node.start(3)->replace({}, after).ok());
-    EXPECT_EQ(node.start()->replace({}, after).kernel_writes, 0U) << survives;
-  }
-}
-
-TEST(Nftables, ARefusedCommandAnywhereIsRepairedWithinTheCall) {
-  const auto services = some_services();
-  std::uint64_t writes = 0;
-  for (std::uint64_t nth = 0; nth < 60; ++nth) {
-    Node node;
-    node.ns->fail_command = nth;
-    const Report report = node.start()->replace({}, services);
-    EXPECT_TRUE(report.ok()) << nth;
-    EXPECT_EQ(node.text(), fresh_text(services)) << nth;
-    writes = std::max(writes, report.kernel_writes);
-  }
-  EXPECT_GT(writes, 0U);
-}
-
-TEST(Nftables, AServiceTheKernelKeepsRefusingIsNamedAndTheRestIsApplied) {
-  Node node;
-  auto dataplane = node.start();
-  ASSERT_TRUE(dataplane->replace({}, {}).ok());
-  node.ns->refuse_element_of = "endpoints";
-  node.ns->refuse_bytes = std::string("\x0a\x60\x00\x0c", 4);  // 10.96.0.12
-  const Report report = dataplane->apply({some_services(), {}});
-  ASSERT_EQ(report.failures.size(), 1U);
-  EXPECT_EQ(report.failures[0].service, (model::Key{"default", "web"}));
-  EXPECT_EQ(report.failures[0].error.errno_value(), ENOSPC);
-  auto others = some_services();
-  others.pop_back();
-  EXPECT_EQ(node.text(), fresh_text(others));
-  // It is tried again with the next change.
-  node.ns->refuse_element_of.reset();
-  EXPECT_TRUE(dataplane->apply({}).ok());
-  EXPECT_EQ(node.start()->replace({}, some_services()).kernel_writes, 0U);
-}
-
 TEST(Nftables, OfTwoServicesWithOneAddressTheSecondIsReportedAndTakesOverLater) {
   Node node;
   auto dataplane = node.start();
@@ -348,27 +245,6 @@ model::NodeState some_node() {
   node.node_port_addresses = {prefix("172.18.0.0/24"), prefix("172.18.1.0/24"), prefix("::/0")};
   node.service_cidrs = {prefix("10.96.0.0/12")};
   return node;
-}
-
-// One of every kind of element.
-std::vector<model::ServiceState> services_of_all_kinds() {
-  model::Frontend balancer = cluster_ip("192.0.2.1", 80);
-  balancer.kind = model::FrontendKind::LoadBalancerIp;
-  balancer.pool = model::Pool::Local;
-  balancer.short_circuit = true;
-  balancer.restricted = true;
-  model::Frontend off_cluster = cluster_ip("10.96.0.20", 80);
-  off_cluster.masquerade = model::Masquerade::OffCluster;
-  auto state = service("all", {off_cluster, balancer, node_port(30090)}, endpoints(3));
-  state.ports[0].local_endpoints = {endpoint("10.0.0.1", 8080, true)};
-  state.ports[0].allowed_sources = {prefix("10.0.0.0/8"), prefix("203.0.113.0/24")};
-  auto sticky = state;
-  sticky.key.name = "sticky";
-  sticky.ports[0].affinity_seconds = 60;
-  sticky.ports[0].frontends[0].address = ip("10.96.0.21");
-  sticky.ports[0].frontends[1].address = ip("192.0.2.2");
-  sticky.ports[0].frontends[2].port = 30091;
-  return {state, sticky};
 }
 
 TEST(Nftables, AnotherNodeStateIsOneTransactionAndReadsBack) {

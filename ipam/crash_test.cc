@@ -95,11 +95,11 @@ TEST_F(CrashTest, TheFirstAddOfABootIsKilledAnywhere) {
   litter_ = "10.1.0.5";
   kill_everywhere(
       [&] {
-        place_.boot = {"boot-1", 1000};
+        place_.boot = boot_since("boot-1", 1000);
         add(place_, "live", sets_);
         add(place_, "old", sets_);
         std::ofstream(place_.directory() + "/" + litter_);  // what another plugin left when it died
-        place_.boot = {"boot-2", ::time(nullptr) + 1000};
+        place_.boot = boot_since("boot-2", ::time(nullptr) + 1000);
       },
       [&] { return add(place_, "new", sets_)[0] == '1' ? 0 : 1; });
 }

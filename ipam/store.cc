@@ -255,8 +255,10 @@ Result<net::Ip> Store::reserve_next(const std::string& text, const RangeSet& set
 
 Result<bool> Store::reserve(const std::string& text, const net::Ip& address) {
   if (!TRY(directory_.reserve(address, text))) return false;
-  TRY(index_->add({address, holder_key(text)}));
-  return true;
+  Status added = index_->add({address, holder_key(text)});
+  if (added) return true;
+  (void)directory_.release(address).has_value();  // no undo would find it by the index; the first error counts
+  return std::move(added).error();
 }
 
 Status Store::keep_only(const std::set<Holder>& alive) {

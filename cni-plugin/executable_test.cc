@@ -1,6 +1,7 @@
 // The static executable as a runtime runs it: by its names, in a root that holds nothing else, with real namespaces.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -181,6 +182,36 @@ TEST_F(Executable, SweepsAnotherHostThroughItsNamespaces) {
   ASSERT_OK(released);
   EXPECT_EQ(released->exit_code, 0) << released->out;
   EXPECT_EQ(run(program, {}, "", {there, "sweep"})->out, "[]\n");
+}
+
+// Whoever sweeps with too few descriptors or capabilities learns nothing of the living, and takes nothing from them.
+TEST_F(Executable, SweepsNobodyWhoseNamespaceItCannotEnter) {
+  ASSERT_OK(in_private_mounts([&]() -> Status {
+    if (::mount("tmpfs", "/run", "tmpfs", 0, nullptr) != 0) return Error::from_errno("tmpfs", errno);
+    const std::string netns = folder_ / "netns";
+    TRY(testbed::NetNamespace::create(netns, {}));
+    const std::string program = FAIRLEAD_BIN_DIR "/fairlead-cni", plugin = folder_ / "host-local";
+    std::filesystem::create_symlink(program, plugin);
+    const auto added = TRY(run(plugin, testing::variables("ADD", "c1", netns),
+                               base::cat(R"({"cniVersion":"1.0.0","name":"net","ipam":{"subnet":"10.1.0.0/24",)",
+                                         R"("dataDir":")", folder_ / "networks", "\"}}")));
+    EXPECT_EQ(added.exit_code, 0) << added.out;
+    const std::string path = record_path(World{}, "host-local", {"net", "c1", "eth0"});
+    const auto told = [&](const base::ProcessOutput& swept, const std::string& why) {
+      EXPECT_EQ(swept.out, "[]\n");
+      EXPECT_EQ(swept.err.rfind(path + ": cannot be judged: ", 0), 0U) << swept.err;
+      EXPECT_NE(swept.err.find(why), std::string::npos) << swept.err;
+    };
+    EXPECT_EQ(TRY(run(program, {}, "", {"sweep"})).err, "");
+    told(TRY(run("/bin/sh", {}, "", {"-c", base::cat("ulimit -n 4; exec ", program, " sweep")})),
+         "Too many open files");
+    // Of this thread and what it starts, and it ends here.
+    if (::prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) != 0) return Error::from_errno("drop CAP_SYS_ADMIN", errno);
+    told(TRY(run(program, {}, "", {"sweep"})), "Operation not permitted");
+    const auto released = TRY(run(program, {}, "", {"release", path}));
+    EXPECT_EQ(released.exit_code, 1) << released.out;
+    return {};
+  }));
 }
 
 TEST_F(Executable, IsSmall) { EXPECT_LE(std::filesystem::file_size(FAIRLEAD_BIN_DIR "/fairlead-cni"), 2'500'000U); }

@@ -20,13 +20,14 @@ enum class State : std::uint8_t { Adding, Ready, Deleting };
 std::string_view to_string(State state);  // "adding", ...
 
 // Which network namespace a path leads to. The kernel gives the inode of a namespace that is gone to the next one, the
-// cookie (SO_NETNS_COOKIE, linux v5.14) never again in that boot. All zero: none could be opened.
+// cookie (SO_NETNS_COOKIE, linux v5.14) never again in that boot. All zero: there is certainly none.
 struct NetnsIdentity {
   std::uint64_t inode = 0;
   std::uint64_t cookie = 0;  // 0: the kernel has none
   bool operator==(const NetnsIdentity&) const = default;
 };
-NetnsIdentity identify_netns(const std::string& path);
+// An Error when it cannot be told: no right to open or enter it, no descriptor left.
+Result<NetnsIdentity> identify_netns(const std::string& path);
 
 // The namespaces a process runs in, by inode. From others the recorded paths lead elsewhere: a netns that seems gone
 // need not be, and what a DEL would take away is not there.
@@ -50,7 +51,7 @@ struct Record {
   bool operator==(const Record&) const = default;
 };
 
-Record record_of(const Call& call, const World& world);
+Result<Record> record_of(const Call& call, const World& world);
 std::string to_json(const Record& record);
 Result<Record> parse_record(std::string_view text);
 
@@ -58,8 +59,11 @@ Result<Record> parse_record(std::string_view text);
 // another container's by now.
 Result<Call> del_of(const Plugin& plugin, const Record& record, const World& world);
 
-// Why what it is about cannot be alive: another boot, or its network namespace is gone. Empty: it may be.
-std::string why_dead(const Record& record, const World& world);
+// Why what it is about cannot be alive: another boot, or its network namespace is gone. Empty: it may be. An Error:
+// it cannot be told, and so it may be too.
+Result<std::string> why_dead(const Record& record, const World& world);
+bool is_dead(const Record& record, const World& world);          // and that is certain
+bool of_another_boot(const Record& record, const World& world);  // both boots are known, and differ
 
 std::string record_path(const World& world, std::string_view plugin, const Attachment& attachment);
 std::vector<std::string> list_records(const World& world, const std::string& network);

@@ -46,7 +46,7 @@ Error stands_already(const Attachment& attachment) {
 }
 
 bool stands(const Record& record, const World& world) {
-  return record.state == State::Ready && why_dead(record, world).empty();
+  return record.state == State::Ready && !is_dead(record, world);
 }
 
 // The same plugin may stand twice in a chain (two sets of sysctls); the record of the first is that of both.
@@ -79,7 +79,12 @@ Result<std::string> add_attachment(const Plugin& plugin, const Call& call, const
   const bool second = entry.record() && stands(*entry.record(), world);
   if (second && !is_next_in_chain(plugin, *entry.record(), call, world)) return stands_already(call.attachment);
   if (entry.record() && !second) TRY_CONTEXT(finish(plugin, entry, world), "what an earlier ADD left");
-  TRY(second ? entry.set_state(State::Adding) : entry.create(record_of(call, world)));
+  if (second) {
+    TRY(entry.set_state(State::Adding));
+  } else {
+    const Record fresh = TRY(record_of(call, world));
+    TRY(entry.create(fresh));
+  }
 
   Attempt attempt = add_or_undo(plugin, call, world);
   if (attempt.result) TRY(entry.set_state(State::Ready));

@@ -3,9 +3,16 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <fstream>
+#include <thread>
 
 #include "base/file.h"
 #include "cni-plugin/marks.h"
@@ -63,10 +70,15 @@ class Records : public ::testing::Test {
     ASSERT_TRUE(call) << call.error().message();
     auto entry = Entry::open(path());
     ASSERT_TRUE(entry) << entry.error().message();
-    ASSERT_TRUE(entry->create(record_of(*call, world_)));
+    ASSERT_TRUE(entry->create(*record_of(*call, world_)));
     ASSERT_TRUE(entry->set_state(state));
   }
   void lose_netns() { std::filesystem::remove(netns_); }
+  // Nobody can tell what it leads to (ELOOP), as when a file may not be opened.
+  void hide_netns() {
+    lose_netns();
+    std::filesystem::create_symlink(netns_, netns_);
+  }
 
   testing::Folder folder_;
   Fake fake_;
@@ -329,6 +341,39 @@ TEST_F(Records, AFileInPlaceOfTheNetnsIsADeadOne) {
   EXPECT_NE(sweep(world_).out, "[]\n");
 }
 
+TEST_F(Records, ANetnsThatCannotBeLookedAtIsAlive) {
+  plugin_.name = "loopback";  // of a plugin that is really there: release looks it up
+  ASSERT_EQ(error(ask("ADD", config("a"))), "");
+  const std::string path = record_path(world_, "loopback", {"net", "c1", "eth0"});
+  hide_netns();
+  const std::string reason = netns_ + ": Too many levels of symbolic links";
+  EXPECT_EQ(sweep(world_), (Answer{0, "[]\n", base::cat(path, ": cannot be judged: ", reason, "\n")}));
+  const auto released = testing::json(release({path}, world_).out);
+  EXPECT_EQ(released.as_array()->front()["error"], base::Value(reason));
+  EXPECT_EQ(error(ask("ADD", config("a"))).substr(0, 12), "4 loopback: ") << "it stands";
+  EXPECT_EQ(fake_.asked.size(), 1U);
+  EXPECT_EQ(testing::ask(plugin_, variables("DEL", "c1", ""), config("a"), world_).exit_code, 0);
+  EXPECT_EQ(fake_.asked.back(), "del c1 eth0 " + netns_ + " a");
+}
+
+TEST_F(Records, AnAddToANetnsThatCannotBeLookedAtDoesNothing) {
+  hide_netns();
+  EXPECT_EQ(error(ask("ADD", config("a"))), "999 fake: CNI_NETNS: " + netns_ + ": Too many levels of symbolic links");
+  EXPECT_EQ(fake_.asked, Asked{});
+  EXPECT_FALSE(record());
+}
+
+TEST_F(Records, WithoutABootIdNothingIsOfAnotherBoot) {
+  ASSERT_EQ(error(ask("ADD", config("a"))), "");
+  world_.boot_id.clear();
+  EXPECT_EQ(sweep(world_), (Answer{0, "[]\n", ""}));
+  ASSERT_EQ(error(ask("ADD", config("a"), "c2")), "");
+  world_.boot_id = "this-boot";
+  EXPECT_EQ(sweep(world_), (Answer{0, "[]\n", ""}));
+  lose_netns();
+  EXPECT_EQ(testing::json(sweep(world_).out).as_array()->size(), 2U);
+}
+
 TEST_F(Records, WhatNeverHadANetnsDiesWithTheBootOnly) {
   ASSERT_EQ(testing::ask(plugin_, variables("ADD", "c1", "/some/where"), config("a"), world_).exit_code, 0);
   EXPECT_EQ(sweep(world_).out, "[]\n");
@@ -380,6 +425,41 @@ TEST_F(Records, ReleaseDoesTheDelOfADeadOne) {
   EXPECT_EQ(release({path}, world_), (Answer{0, released, ""}));
   EXPECT_FALSE(std::filesystem::exists(path));
   EXPECT_EQ(release({path}, world_), (Answer{0, released, ""}));
+}
+
+// In a thread whose getsockopt() fails so.
+Result<NetnsIdentity> identity_where_options_fail(int errno_value) {
+  Result<NetnsIdentity> identity = Error("not run");
+  std::thread([&] {
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getsockopt, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(errno_value)),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{std::size(program), program};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0)
+      identity = identify_netns("/proc/self/ns/net");
+  }).join();
+  return identity;
+}
+
+TEST(NetnsIdentity, HasNoCookieOnlyWhereTheKernelHasNone) {
+  const auto old_kernel = identity_where_options_fail(ENOPROTOOPT);
+  ASSERT_TRUE(old_kernel) << old_kernel.error().message();
+  EXPECT_NE(old_kernel->inode, 0U);
+  EXPECT_EQ(old_kernel->cookie, 0U);
+  EXPECT_FALSE(identity_where_options_fail(ENOBUFS));
+}
+
+TEST(NetnsIdentity, IsNoneWhereCertainlyNoneIs) {
+  const testing::Folder folder;
+  std::ofstream(folder / "file") << "";
+  for (const std::string& path : {std::string(), folder / "gone", folder / "file", folder / "file/below"}) {
+    const auto identity = identify_netns(path);
+    ASSERT_TRUE(identity) << identity.error().message();
+    EXPECT_EQ(*identity, NetnsIdentity()) << path;
+  }
 }
 
 TEST(Record, IsReadBackAsItWasWritten) {

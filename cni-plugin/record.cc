@@ -2,6 +2,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "cni-plugin/fields.h"
 #include "cni-plugin/journal.h"
 #include "net/netns.h"
@@ -43,19 +45,24 @@ Result<std::uint64_t> number(const Fields& fields, std::string_view key) {
 
 std::string_view to_string(State state) { return kStates[static_cast<std::size_t>(state)]; }
 
-NetnsIdentity identify_netns(const std::string& path) {
+Result<NetnsIdentity> identify_netns(const std::string& path) {
   const auto netns = net::Netns::open(path);
-  if (!netns) return {};
+  if (!netns) {
+    const int why = netns.error().errno_value();
+    if (why == ENOENT || why == ENOTDIR || why == EINVAL) return NetnsIdentity();
+    return netns.error();
+  }
   NetnsIdentity identity{netns->inode(), 0};
-  // Without a cookie the inode must do.
-  (void)netns
-      ->run([&identity]() -> Status {
-        const base::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-        socklen_t size = sizeof identity.cookie;
-        if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &identity.cookie, &size) != 0) identity.cookie = 0;
-        return {};
-      })
-      .has_value();
+  const auto ask_cookie = [&identity]() -> Status {
+    const base::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) return Error::from_errno("socket", errno);
+    socklen_t size = sizeof identity.cookie;
+    if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &identity.cookie, &size) == 0) return {};
+    identity.cookie = 0;
+    if (errno != ENOPROTOOPT) return Error::from_errno("SO_NETNS_COOKIE", errno);
+    return {};  // the inode must do
+  };
+  TRY_CONTEXT(netns->run(ask_cookie), path);
   return identity;
 }
 
@@ -75,11 +82,12 @@ Attachment Record::attachment() const {
   return {network, variable("CNI_CONTAINERID"), variable("CNI_IFNAME")};
 }
 
-Record record_of(const Call& call, const World& world) {
+Result<Record> record_of(const Call& call, const World& world) {
+  const NetnsIdentity netns = TRY_CONTEXT(identify_netns(call.netns), "CNI_NETNS");
   Record record{.boot_id = world.boot_id,
                 .plugin = call.plugin,
                 .network = call.attachment.network,
-                .netns = identify_netns(call.netns),
+                .netns = netns,
                 .home = own_home(),
                 .environment = environment_of(call),
                 .stdin_text = call.stdin_text};
@@ -128,13 +136,22 @@ Result<Record> parse_record(std::string_view text) {
   return record;
 }
 
-std::string why_dead(const Record& record, const World& world) {
-  if (record.boot_id != world.boot_id) return "it is of another boot";
+bool of_another_boot(const Record& record, const World& world) {
+  return !record.boot_id.empty() && !world.boot_id.empty() && record.boot_id != world.boot_id;
+}
+
+Result<std::string> why_dead(const Record& record, const World& world) {
+  if (of_another_boot(record, world)) return std::string("it is of another boot");
   const auto path = record.environment.find("CNI_NETNS");
   // Made for something that never was a namespace here: nothing is known of its life.
-  if (record.netns == NetnsIdentity() || path == record.environment.end()) return "";
-  if (identify_netns(path->second) == record.netns) return "";
+  if (record.netns == NetnsIdentity() || path == record.environment.end()) return std::string();
+  if (TRY(identify_netns(path->second)) == record.netns) return std::string();
   return cat("its network namespace ", path->second, " is gone");
+}
+
+bool is_dead(const Record& record, const World& world) {
+  const auto reason = why_dead(record, world);
+  return reason && !reason->empty();
 }
 
 Result<Call> del_of(const Plugin& plugin, const Record& record, const World& world) {
@@ -142,7 +159,7 @@ Result<Call> del_of(const Plugin& plugin, const Record& record, const World& wor
   environment["CNI_COMMAND"] = to_string(Verb::Del);
   Call named = TRY(read_environment(plugin, environment));
   Call call = TRY(read_config(plugin, std::move(named), record.stdin_text));
-  if (!why_dead(record, world).empty()) call.netns.clear();
+  if (is_dead(record, world)) call.netns.clear();
   return call;
 }
 

@@ -36,7 +36,7 @@ Result<Record> read_record(const std::string& path) {
 
 bool is_at_home(const Record& record, const World& world) {
   // Across a boot their numbers mean nothing, and no path is looked at.
-  return record.boot_id != world.boot_id || record.home == own_home();
+  return of_another_boot(record, world) || record.home == own_home();
 }
 
 Status release_one(const std::string& path, const World& world, std::string& notes) {
@@ -45,7 +45,7 @@ Status release_one(const std::string& path, const World& world, std::string& not
   notes += entry.warning();
   if (!entry.record()) return {};
   if (!is_at_home(*entry.record(), world)) return Error("was made in another mount or network namespace");
-  if (why_dead(*entry.record(), world).empty()) return Error("is alive");
+  if (TRY(why_dead(*entry.record(), world)).empty()) return Error("is alive");
   const Plugin* plugin = find_plugin(entry.record()->plugin);
   if (plugin == nullptr) return Error(cat("is of the plugin \"", entry.record()->plugin, "\", which is none of ours"));
   return finish(*plugin, entry, world);
@@ -67,8 +67,12 @@ Answer sweep(const World& world) {
       answer.err += cat(path, ": was made in another mount or network namespace\n");
       continue;
     }
-    const std::string reason = why_dead(*record, world);
-    if (!reason.empty()) dead.push_back(dead_json(path, *record, reason));
+    const auto reason = why_dead(*record, world);
+    if (!reason) {
+      answer.err += cat(path, ": cannot be judged: ", reason.error().message(), "\n");
+    } else if (!reason->empty()) {
+      dead.push_back(dead_json(path, *record, *reason));
+    }
   }
   answer.out = cat(base::to_json(Value(std::move(dead))), "\n");
   return answer;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include <cerrno>
@@ -95,11 +96,11 @@ TEST_F(CrashTest, TheFirstAddOfABootIsKilledAnywhere) {
   litter_ = "10.1.0.5";
   kill_everywhere(
       [&] {
-        place_.boot = {"boot-1", 1000};
+        place_.boot = boot_since("boot-1", 1000);
         add(place_, "live", sets_);
         add(place_, "old", sets_);
         std::ofstream(place_.directory() + "/" + litter_);  // what another plugin left when it died
-        place_.boot = {"boot-2", ::time(nullptr) + 1000};
+        place_.boot = boot_since("boot-2", ::time(nullptr) + 1000);
       },
       [&] { return add(place_, "new", sets_)[0] == '1' ? 0 : 1; });
 }
@@ -147,6 +148,36 @@ TEST_F(CrashTest, AnIndexThatGrowsIsKilledAnywhere) {
       return;
     }
   }
+}
+
+// From now on this process has no memory for a larger index.
+bool refuse_shared_memory() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[3])),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_SHARED, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{std::size(program), program};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(CrashTest, AnAddWithoutMemoryForItsIndexHoldsNothing) {
+  const std::vector<RangeSet> six = sets_of({"10.1.0.0/29"});
+  const Traced traced = run_traced([&] {
+    auto store = Store::open(place_);
+    for (int i = 0; i < 4; ++i) {  // the index of an empty directory has room for four
+      if (!store || !store->allocate({base::cat("c", i), "eth0"}, six)) return 1;
+    }
+    if (!refuse_shared_memory()) return 2;
+    const auto fifth = store->allocate({"c4", "eth0"}, six);
+    return !fifth && fifth.error().errno_value() == ENOMEM ? 0 : 3;
+  });
+  EXPECT_EQ(traced.exit_code, 0);
+  EXPECT_EQ(reservations().size(), 4U);
+  EXPECT_EQ(add(place_, "c4", six), "10.1.0.6/29");
 }
 
 // ---- the cost of a call ----

@@ -78,20 +78,28 @@ Status Store::load() {
 }
 
 Status Store::rebuild() {
-  const bool judged = place_.boot.id.empty() || directory_.boot() == place_.boot.id;
+  const Boot& boot = place_.boot;
+  const auto marked = directory_.boot();
+  const bool judged = boot.id.empty() || marked == boot.id;
+  // The mark of another boot: we wrote here then and not yet in this one, so what is here is dead unless another plugin
+  // wrote it since, and that has a time of this boot. Without a mark all of it is another plugin's, perhaps of this
+  // boot, before its clock was set a second time: only what is older by either clock is dead.
+  const auto is_earlier = [&](std::int64_t time) {
+    return marked ? !boot.can_have_written(time) : boot.begins_after(time);
+  };
   std::vector<Entry> entries;
   unreadable_.clear();
   for (const Found& found : TRY(directory_.list())) {
-    const bool before_boot = !judged && found.content == Content::Holder && found.written < place_.boot.began;
+    const bool before_boot = !judged && found.content == Content::Holder && is_earlier(found.written);
     const bool dead = before_boot || found.content == Content::Empty;
     if (dead && directory_.release(found.address)) continue;
     entries.push_back({found.address, key_of(found)});
     if (found.content == Content::Unreadable) unreadable_.push_back(found.address);
   }
-  if (!judged) directory_.set_boot(place_.boot.id);
+  if (!judged) directory_.set_boot(boot.id);
   const Mark now = TRY(directory_.mark());
   (void)make_directories(place_.run_dir + "/host-local").has_value();  // without, the index is this call's alone
-  index_ = TRY(Index::build(index_path(place_, now.device, now.inode), place_.boot.id, entries));
+  index_ = TRY(Index::build(index_path(place_, now.device, now.inode), boot.id, entries));
   rebuilt_ = true;
   return {};
 }
@@ -247,8 +255,10 @@ Result<net::Ip> Store::reserve_next(const std::string& text, const RangeSet& set
 
 Result<bool> Store::reserve(const std::string& text, const net::Ip& address) {
   if (!TRY(directory_.reserve(address, text))) return false;
-  TRY(index_->add({address, holder_key(text)}));
-  return true;
+  Status added = index_->add({address, holder_key(text)});
+  if (added) return true;
+  (void)directory_.release(address).has_value();  // no undo would find it by the index; the first error counts
+  return std::move(added).error();
 }
 
 Status Store::keep_only(const std::set<Holder>& alive) {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ipam/store.h"
@@ -59,9 +60,17 @@ inline std::string del(const Place& place, const std::string& id) {
   return status ? "" : status.error().message();
 }
 
+// Of which the files that are dated from `from` on can be.
+inline Boot boot_since(std::string id, std::int64_t from) {
+  constexpr std::int64_t kForever = std::int64_t{1} << 40;
+  return {std::move(id), {from, kForever}};
+}
+
 class PlaceTest : public ::testing::Test {
  protected:
-  PlaceTest() { place_ = {temporary_.path() + "/networks", "n", temporary_.path() + "/run", {"boot-1", 1000}}; }
+  PlaceTest() {
+    place_ = {temporary_.path() + "/networks", "n", temporary_.path() + "/run", boot_since("boot-1", 1000)};
+  }
   Tree reservations() const { return reservations_in(place_.directory()); }
 
   TemporaryDirectory temporary_{"/dev/shm"};

@@ -240,13 +240,55 @@ TEST_F(StoreTest, ADirectoryIsJudgedOnceInABoot) {
   write("10.1.0.3", "b\r\neth0", 5);  // the clock was set since
   EXPECT_EQ(add("c", small_), "10.1.0.4/29");
   EXPECT_EQ(reservations().size(), 3U);
-  place_.boot = {"boot-2", ::time(nullptr) + 10};
+  place_.boot = boot_since("boot-2", ::time(nullptr) + 10);
   EXPECT_EQ(add("c", small_), "10.1.0.5/29");
   EXPECT_EQ(reservations(), (Tree{{"10.1.0.5", "c\r\neth0"}}));
 }
 
+// A minute after the machine began with a clock of 1970, which has been set to 2'000'000'000 since.
+constexpr std::int64_t kNow = 2'000'000'000;
+
+TEST(Boot, CanHaveWrittenByTheClockItBeganWithAndByTheOneItHas) {
+  const Boot boot = boot_of("id", kNow, 60, 5);
+  EXPECT_EQ(boot, (Boot{"id", {kNow - 61, kNow + 1}, {5, 66}}));
+  for (const std::int64_t time : {std::int64_t{5}, std::int64_t{66}, kNow - 61, kNow + 1})
+    EXPECT_TRUE(boot.can_have_written(time)) << time;
+  for (const std::int64_t time : {std::int64_t{4}, std::int64_t{67}, kNow - 62, kNow + 2})
+    EXPECT_FALSE(boot.can_have_written(time)) << time;
+  EXPECT_TRUE(boot.begins_after(4));
+  EXPECT_FALSE(boot.begins_after(kNow - 62)) << "by its first clock it is a time to come";
+  EXPECT_EQ(boot_of("id", kNow, 60, std::nullopt), (Boot{"id", {kNow - 61, kNow + 1}}));
+}
+
+TEST(Boot, OfThisMachineHasWrittenWhatIsWrittenNow) {
+  const Boot boot = this_boot("id");
+  EXPECT_TRUE(boot.can_have_written(::time(nullptr)));
+  EXPECT_FALSE(boot.now.contains(0));
+}
+
+TEST_F(StoreTest, OnAMachineWithoutAClockTheRebootFreesWhatEarlierBootsHeldAndNothingElse) {
+  add("a", both_);  // leaves the mark of another boot
+  del("a");
+  write("10.1.0.11", "earlier\r\neth0", kNow - 1000);
+  write("10.1.0.12", "later\r\neth0", kNow + 1000);  // the earlier boot's clock was wrong
+  write("10.1.0.13", "first\r\neth0", 30);
+  write("10.1.0.14", "now\r\neth0", kNow - 20);
+  place_.boot = boot_of("boot-2", kNow, 60, 5);
+  EXPECT_EQ(del("nobody"), "");
+  EXPECT_EQ(reservations(), (Tree{{"10.1.0.13", "first\r\neth0"}, {"10.1.0.14", "now\r\neth0"}}));
+}
+
+TEST_F(StoreTest, WhereWeNeverWroteATimeBetweenTwoClocksIsKept) {
+  // The clock was set twice, and another plugin wrote in between.
+  write("10.1.0.11", "live\r\neth0", kNow - 1000);
+  write("10.1.0.12", "dead\r\neth0", 4);
+  place_.boot = boot_of("boot-2", kNow, 60, 5);
+  EXPECT_EQ(del("nobody"), "");
+  EXPECT_EQ(reservations(), (Tree{{"10.1.0.11", "live\r\neth0"}}));
+}
+
 TEST_F(StoreTest, WithoutABootIdNothingIsDead) {
-  place_.boot = {"", 1000};
+  place_.boot = boot_since("", 1000);
   write("10.1.0.2", "a\r\neth0", 5);
   EXPECT_EQ(add("c", small_), "10.1.0.3/29");
   EXPECT_FALSE(std::filesystem::exists(file(".fairlead-boot")));
@@ -368,7 +410,7 @@ TEST_F(StoreTest, IsAvailableBeforeTheFirstAddAndUntilTheLastAddressIsGone) {
   EXPECT_TRUE(available(place_, small_));
   write("10.1.0.4", "x\r\neth0");
   EXPECT_FALSE(available(place_, small_));
-  place_.boot = {"boot-2", ::time(nullptr) + 10};
+  place_.boot = boot_since("boot-2", ::time(nullptr) + 10);
   EXPECT_TRUE(available(place_, small_)) << "after a boot none of them lives";
 }
 

@@ -95,7 +95,7 @@ Result<std::vector<AddressRow>> bench_addresses(const AddressPlan& plan) {
   std::vector<AddressRow> rows;
   for (const unsigned held : plan.held) {
     const Folder state(plan.state_parent), run(plan.run_parent);
-    const ipam::Place place{state.path(), "bench", run.path(), ipam::Boot{"bench", 0}};
+    const ipam::Place place{state.path(), "bench", run.path(), ipam::Boot{"bench", {}}};
     hold(place.directory(), sets.front().front(), held);
     const ipam::Holder holder{"bench", "eth0"};
     const Step add = [&]() -> Status {

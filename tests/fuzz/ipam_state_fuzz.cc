@@ -65,7 +65,7 @@ void run(std::string_view config, std::string_view state) {
   const auto read = cni::read_host_local(call);
   if (!read) return check(!read.error().message().empty() && read.error().code() != 0);
 
-  const Place place{folder(), "n", folder() + "/run", Boot{"boot", 0}};
+  const Place place{folder(), "n", folder() + "/run", Boot{"boot", {0, std::int64_t{1} << 40}}};  // every time is of it
   std::filesystem::remove_all(place.directory());
   write_files(place.directory(), state);
   const auto before = files(place.directory());

@@ -18,7 +18,7 @@ namespace fairlead::cni {
 namespace {
 
 struct InterfacePart {
-  Result<Wired> (*wire)(const Call&, const World&);
+  Result<Wired> (*wire)(const Call&, const World&, Place);
   Status (*check)(const Call&, const World&);
   Result<Claims> (*claims)(const Call&);
 };
@@ -49,9 +49,10 @@ Status status(const Call& call, const World&) {
 }
 
 Result<NetResult> add(const Call& call, const World& world) {
+  Place place = TRY(free_place(call));
   const Fields config = TRY(Fields::of(call.config));
   const InterfacePart interface = TRY(interface_part(config));
-  Wired wired = TRY(interface.wire(call, world));
+  Wired wired = TRY(interface.wire(call, world, std::move(place)));
   Call next = call;
   next.previous = std::move(wired.result);
   Claims& claims = wired.claims;

@@ -184,6 +184,42 @@ TEST_F(CniLinks, GcTakesAwayTheNetworksLinksAndElementsThatNobodyHasEvenWithoutR
   });
 }
 
+TEST_F(CniLinks, WhatFailsTakesNoInterfaceThatWasThereBefore) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &ours = container(), &foreign = container();
+    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"), kV4Route);
+    elsewhere.replace(elsewhere.find("pods"), 4, "elsewhere");
+    add("fairlead", "a", ours, elsewhere);
+    ok(host.order(net::create_veth({.name = "other", .peer_name = "eth0", .peer_netns_fd = foreign.netns->fd()})));
+    for (const Container* a : {&ours, &foreign}) {
+      for (const char* plugin : {"bridge", "ptp", "fairlead", "macvlan", "ipvlan"}) {
+        for (const char* keys : {R"("master":"nosuch")", R"("mtu":"wrong")", R"("mode":"magic")"}) {
+          EXPECT_EQ(refused(plugin, "a", *a, config(plugin, keys, address("10.1.0.5/24"), kV4Route)),
+                    cat(plugin, ": CNI_IFNAME: the container has an interface eth0 already"));
+          EXPECT_EQ(links(*a), (Names{"eth0", "lo"})) << plugin << " " << keys;
+        }
+      }
+    }
+  });
+}
+
+TEST_F(CniLinks, ADelTakesNoInterfaceOfAnotherNetwork) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container& a = container();
+    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"), kV4Route);
+    elsewhere.replace(elsewhere.find("pods"), 4, "elsewhere");
+    add("fairlead", "a", a, elsewhere);
+    for (const char* plugin : {"bridge", "ptp", "fairlead", "macvlan", "ipvlan"}) {
+      del(plugin, "a", a.path, config(plugin, "", address("10.1.0.5/24"), kV4Route));
+      EXPECT_EQ(links(a), (Names{"eth0", "lo"})) << plugin;
+    }
+    del("fairlead", "a", a.path, elsewhere);
+    EXPECT_EQ(links(a), (Names{"lo"}));
+  });
+}
+
 class CniMacvlan : public CniLinks {
  protected:
   static std::string macvlan(unsigned host, std::string_view keys) {

@@ -11,6 +11,7 @@
 #include "cni-plugin/agent_status.h"
 #include "cni-plugin/fields.h"
 #include "cni-plugin/firewall.h"
+#include "cni-plugin/lifecycle.h"
 #include "cni-plugin/portmap.h"
 #include "cni-plugin/wired.h"
 
@@ -81,8 +82,11 @@ Status check(const Call& call, const World& world) {
 }
 
 Status gc(const Call& call, const World& world) {
-  TRY(sweep_wired(call, world));
-  return sweep_claims(call, Part::Ports | Part::Firewall);
+  std::vector<Error> errors;
+  for (Status done : {sweep_wired(call, world), sweep_claims(call, Part::Ports | Part::Firewall)}) {
+    if (!done) errors.push_back(std::move(done).error());
+  }
+  return joined(errors);
 }
 
 }  // namespace

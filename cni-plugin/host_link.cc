@@ -12,6 +12,7 @@
 
 #include "base/strings.h"
 #include "cni-plugin/container_link.h"
+#include "cni-plugin/lifecycle.h"
 #include "cni-plugin/marks.h"
 #include "net/netlink_message.h"
 
@@ -167,6 +168,7 @@ Status remove_interface(const Call& call) {
 Status sweep_host_links(const Call& call) {
   std::vector<std::string> living;
   for (const Attachment& one : *call.valid) living.push_back(link_alias(one));
+  std::vector<Error> errors;
   net::Rtnl host = TRY(net::Rtnl::open());
   for (const net::LinkInfo& link : TRY(host.list_links())) {
     // "fairlead:<digest>:<network>:..." (marks.h)
@@ -174,9 +176,10 @@ Status sweep_host_links(const Call& call) {
     const bool ours = link.kind == "veth" && parts.size() == 5 && parts[0] == "fairlead";
     if (!ours || parts[2] != call.attachment.network) continue;
     if (std::find(living.begin(), living.end(), link.alias) != living.end()) continue;
-    TRY_CONTEXT(remove_link(link.index), cat("delete ", link.name));
+    const Status removed = remove_link(link.index);
+    if (!removed) errors.push_back(removed.error().with_context(cat("delete ", link.name)));
   }
-  return {};
+  return joined(errors);
 }
 
 }  // namespace fairlead::cni

@@ -1,8 +1,17 @@
 // The other interface plugins in a real kernel.
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <cstddef>
+#include <fstream>
 
 #include "cni-plugin/interface_testing.h"
+#include "cni-plugin/journal.h"
 #include "cni-plugin/tables.h"
 
 namespace fairlead::cni::testing {
@@ -217,6 +226,112 @@ TEST_F(CniLinks, ADelTakesNoInterfaceOfAnotherNetwork) {
     }
     del("fairlead", "a", a.path, elsewhere);
     EXPECT_EQ(links(a), (Names{"lo"}));
+  });
+}
+
+// From here on the thread's socket(AF_NETLINK, ..., NETLINK_NETFILTER) fails with `error`.
+void refuse_netfilter(int error) {
+  const auto field = [](std::size_t at) { return static_cast<std::uint32_t>(at); };
+  const auto load = [&](std::size_t at) { return sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, field(at)); };
+  const auto unless = [](std::uint32_t value, std::uint8_t skip) {
+    return sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip);
+  };
+  const std::size_t arguments = offsetof(seccomp_data, args);
+  sock_filter program[] = {load(offsetof(seccomp_data, nr)),
+                           unless(SYS_socket, 5),
+                           load(arguments),
+                           unless(AF_NETLINK, 3),
+                           load(arguments + 2 * sizeof(std::uint64_t)),
+                           unless(NETLINK_NETFILTER, 1),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{.len = std::size(program), .filter = program};
+  ASSERT_EQ(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter), 0) << "needs root";
+  ASSERT_EQ(::socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER), -1);
+  ASSERT_EQ(errno, error);
+}
+
+class CniWithoutNftables : public CniLinks {
+ protected:
+  std::string pods(std::string_view plugin, std::string_view keys) {
+    return cat(R"({"cniVersion":"1.1.0","name":"pods","type":")", plugin, "\",", keys, keys.empty() ? "" : ",",
+               R"("ipam":{"type":"host-local","subnet":"10.1.0.0/24","routes":[{"dst":"0.0.0.0/0"}],"dataDir":")",
+               folder_.path(), "\"}}");
+  }
+  bool is_held() {
+    const std::filesystem::directory_iterator files(folder_ / "pods");
+    return std::any_of(begin(files), end(files),
+                       [](const auto& file) { return file.path().filename().string().starts_with("10.1.0."); });
+  }
+  static std::string with_valid(const std::string& config) {
+    return cat(config.substr(0, config.rfind('}')), R"(,"cni.dev/valid-attachments":[]})");
+  }
+};
+
+TEST_F(CniWithoutNftables, DelAndGcFindNothingThere) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    refuse_netfilter(EPROTONOSUPPORT);
+    Container& a = container();
+    for (const char* plugin : {"fairlead", "bridge", "ptp"}) {
+      add(plugin, "a", a, pods(plugin, ""));
+      EXPECT_TRUE(is_held());
+      del(plugin, "a", a.path, pods(plugin, R"("ipMasq":true,"macspoofchk":true)"));
+      EXPECT_FALSE(is_held()) << plugin;
+      const Answer gc = call("GC", plugin, "", "", with_valid(pods(plugin, "")));
+      EXPECT_EQ(gc.exit_code, 0) << gc.out;
+    }
+    for (const char* plugin : {"portmap", "firewall"}) del(plugin, "a", a.path, pods(plugin, ""));
+  });
+}
+
+TEST_F(CniWithoutNftables, TheAddressIsReleasedThoughTheTablesCannotBeAsked) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    refuse_netfilter(EACCES);
+    Container& a = container();
+    add("fairlead", "a", a, pods("fairlead", ""));
+    const Answer answer = call("DEL", "fairlead", "a", a.path, pods("fairlead", ""));
+    EXPECT_NE(answer.exit_code, 0) << "what may be in the tables is not forgotten";
+    EXPECT_FALSE(is_held());
+    EXPECT_EQ(links(host), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniWithoutNftables, GcGoesOnBehindErrorsAndTellsThemAll) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    refuse_netfilter(EACCES);
+    Container& a = container();
+    add("fairlead", "a", a, pods("fairlead", ""));
+    for (const std::string& record : list_all_records(world_)) std::filesystem::remove(record);
+    const Answer answer = call("GC", "fairlead", "", "", with_valid(pods("fairlead", "")));
+    EXPECT_NE(answer.exit_code, 0);
+    const std::size_t first = answer.out.find("Permission denied");
+    ASSERT_NE(first, std::string::npos) << answer.out;
+    EXPECT_NE(answer.out.find("Permission denied", first + 1), std::string::npos) << answer.out;
+    EXPECT_EQ(links(host), (Names{"lo"}));
+    EXPECT_FALSE(is_held());
+  });
+}
+
+TEST_F(CniLinks, TuningsDelAsksNoMoreThanWhereTheBackupIs) {
+  run([&](Rtnl& host) {
+    Container& a = container();
+    ok(host.order(net::create_veth({.name = "other", .peer_name = "eth0", .peer_netns_fd = a.netns->fd()})));
+    const auto tuning = [&](std::string_view keys) {
+      return cat(R"({"cniVersion":"1.1.0","name":"pods","type":"tuning","prevResult":{"cniVersion":"1.1.0"},)",
+                 R"("dataDir":")", folder_.path(), "\",", keys, "}");
+    };
+    for (const char* bad : {R"("mac":"c2:b0:57:49:47")", R"("sysctl":{"net.core.somaxconn":500})"}) {
+      refused("tuning", "a", a, tuning(bad));
+      EXPECT_EQ(list_all_records(world_), Names{}) << bad;
+      del("tuning", "a", a.path, tuning(bad));
+    }
+    add("tuning", "a", a, tuning(R"("mtu":1400)"));
+    std::ofstream(folder_ / "a_eth0.json") << R"({"mtu":5})";
+    del("tuning", "a", a.path, tuning(R"("mtu":"a lot")"));
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "a_eth0.json")) << "though it could not be restored";
   });
 }
 

@@ -137,7 +137,8 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
                    .master = bridge.index,
                    .slave_data = net::bridge_port_data({.hairpin = config.hairpin, .isolated = config.port_isolation}),
                    .container_mac = config.mac}));
-  Inside inside = TRY(enter(std::move(place), call.attachment.ifname, {.accept_dad = config.detect_duplicates}));
+  Inside inside = TRY(
+      enter(std::move(place), call.attachment.ifname, {.accept_dad = config.detect_duplicates, .ndisc_notify = true}));
   if (config.filters_vlans()) {
     const std::uint32_t port = TRY(host.link(host_name)).index;
     TRY_CONTEXT(host.order(port_vlan_messages(port, net::parse_bridge(bridge.kind_data), config)),

@@ -229,6 +229,36 @@ TEST_F(CniLinks, ADelTakesNoInterfaceOfAnotherNetwork) {
   });
 }
 
+TEST_F(CniLinks, TheHostReachesAPodThroughTuningsChangesOfItsMac) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    ok(host.order({net::add_address({.address = *net::InterfaceAddress::parse("192.0.2.10/32"), .link = 1})}));
+    unsigned at = 5;
+    for (const char* keys : {R"("mode":"routed")", R"("bridge":"cni0","isGateway":true)"}) {
+      Container& a = container();
+      const std::string id = cat("c", at), own = cat("10.1.0.", at++);
+      const std::string pod = config("fairlead", keys, address(cat(own, "/24")), "");
+      const net::Mac before = *net::parse_mac(add("fairlead", id, a, pod).interfaces.back().mac);
+      ok(connects(nullptr, &*a.netns, ip(own)));
+      const std::string tuning = cat(R"({"cniVersion":"1.1.0","name":"pods","type":"tuning","dataDir":")",
+                                     folder_.path(), R"(","mac":"02:00:00:00:00:0c","prevResult":)", results_[id], "}");
+      const auto known = [&] {
+        for (const net::NeighbourInfo& one : ok(host.list_neighbours(0))) {
+          if (one.address == ip(own)) return net::to_string(one.mac);
+        }
+        return std::string();
+      };
+      add("tuning", id, a, tuning);
+      EXPECT_EQ(known(), "02:00:00:00:00:0c") << keys;
+      ok(connects(nullptr, &*a.netns, ip(own)));
+      del("tuning", id, a.path, tuning);
+      EXPECT_EQ(known(), net::to_string(before)) << keys;
+      ok(connects(nullptr, &*a.netns, ip(own)));
+      del("fairlead", id, a.path, pod);
+    }
+  });
+}
+
 // From here on the thread's socket(AF_NETLINK, ..., NETLINK_NETFILTER) fails with `error`.
 void refuse_netfilter(int error) {
   const auto field = [](std::size_t at) { return static_cast<std::uint32_t>(at); };

@@ -250,8 +250,41 @@ Result<net::Netns> pod_of(const Call& call) {
   return pod;
 }
 
-// In the pod's namespace.
-Status tune(const Call& call, const Tuning& tuning) {
+// A link that gets another MAC forgets its neighbours, permanent ones too (linux v6.1 net/core/neighbour.c
+// neigh_changeaddr), and nobody answers for a routed pod's gateway.
+Status apply(net::Rtnl& inside, std::uint32_t link, const Attributes& to) {
+  std::vector<net::NetlinkMessage> messages{change(link, to)};
+  if (to.mac) {
+    for (const net::NeighbourInfo& one : TRY(inside.list_neighbours(link))) {
+      if (one.permanent) messages.push_back(net::replace_neighbour(one));
+    }
+  }
+  return inside.order(messages);
+}
+
+struct MacChange {
+  net::Mac from{}, to{};
+};
+
+// The host may hold the pod's addresses by its old MAC: those of a routed pod for ever, a bridge's for half a minute.
+Status tell_host(const Call& call, const MacChange& change) {
+  if (!call.previous || change.from == change.to) return {};
+  const auto& ips = call.previous->ips;
+  net::Rtnl host = TRY(net::Rtnl::open());
+  std::vector<net::NetlinkMessage> messages;
+  for (net::NeighbourInfo& one : TRY(host.list_neighbours(0))) {
+    const bool is_pods = one.mac == change.from && std::any_of(ips.begin(), ips.end(), [&](const IpConfig& ip) {
+                           return ip.address.address == one.address;
+                         });
+    if (!is_pods) continue;
+    one.mac = change.to;
+    messages.push_back(net::replace_neighbour(one));
+  }
+  return host.order(messages);
+}
+
+// In the pod's namespace; `changed` when the MAC is another one now.
+Status tune(const Call& call, const Tuning& tuning, std::optional<MacChange>& changed) {
   const std::string& ifname = call.attachment.ifname;
   for (const auto& [key, value] : tuning.sysctls) {
     const std::string path = TRY(sysctl_path(key, ifname));
@@ -261,7 +294,9 @@ Status tune(const Call& call, const Tuning& tuning) {
   net::Rtnl inside = TRY(net::Rtnl::open());
   const net::LinkInfo link = TRY(inside.link(ifname));
   TRY(keep_backup(backup_path(call, tuning.data_dir), tuning.data_dir, chosen(present(link), tuning.link)));
-  return inside.order({change(link.index, tuning.link)});
+  TRY(apply(inside, link.index, tuning.link));
+  if (tuning.link.mac) changed = MacChange{link.mac, *tuning.link.mac};
+  return {};
 }
 
 Result<NetResult> add(const Call& call, const World&) {
@@ -270,8 +305,10 @@ Result<NetResult> add(const Call& call, const World&) {
   TRY(allowed(tuning.sysctls));
   if (!call.previous) return failure(code::kInvalidConfig, "tuning: must be called as a chained plugin: no prevResult");
   const net::Netns pod = TRY(pod_of(call));
-  Status tuned = pod.run([&] { return tune(call, tuning); });
+  std::optional<MacChange> changed;
+  Status tuned = pod.run([&] { return tune(call, tuning, changed); });
   TRY(std::move(tuned));
+  if (changed) TRY_CONTEXT(tell_host(call, *changed), "the host's neighbours");
   NetResult result = *call.previous;
   for (Interface& interface : result.interfaces) {
     if (interface.name != call.attachment.ifname || interface.sandbox.empty()) continue;
@@ -285,11 +322,17 @@ Status restore(const Call& call, const std::string& path) {
   const auto backup = TRY(read_backup(path));
   const auto pod = net::Netns::open(call.netns);
   if (!backup || !pod) return {};
-  return pod->run([&]() -> Status {
+  std::optional<MacChange> changed;
+  Status restored = pod->run([&]() -> Status {
     net::Rtnl inside = TRY(net::Rtnl::open());
     const auto link = TRY(inside.find_link(call.attachment.ifname));
-    return link ? inside.order({change(link->index, *backup)}) : Status();
+    if (!link) return {};
+    TRY(apply(inside, link->index, *backup));
+    if (backup->mac) changed = MacChange{link->mac, *backup->mac};
+    return {};
   });
+  TRY(std::move(restored));
+  return changed ? tell_host(call, *changed) : Status();
 }
 
 // Best effort: the interface goes in a moment, and neither a file nobody can read nor a configuration that no ADD would

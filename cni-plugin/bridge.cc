@@ -127,18 +127,18 @@ Claims claims_of(const BridgeConfig& config, const NetResult& result) {
 
 }  // namespace
 
-Result<Wired> wire_bridge(const Call& call, const World& world) {
+Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
   const BridgeConfig config = TRY(parse_bridge_config(call));
-  net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
   const net::LinkInfo bridge = TRY(ensure_bridge(host, config, world));
   const std::string host_name = TRY(
-      create_veth(host, call.attachment, netns,
+      create_veth(host, call.attachment, place.netns,
                   {.mtu = config.mtu,
                    .master = bridge.index,
                    .slave_data = net::bridge_port_data({.hairpin = config.hairpin, .isolated = config.port_isolation}),
                    .container_mac = config.mac}));
-  Inside inside = TRY(enter(std::move(netns), call.attachment.ifname, {.accept_dad = config.detect_duplicates}));
+  Inside inside = TRY(
+      enter(std::move(place), call.attachment.ifname, {.accept_dad = config.detect_duplicates, .ndisc_notify = true}));
   if (config.filters_vlans()) {
     const std::uint32_t port = TRY(host.link(host_name)).index;
     TRY_CONTEXT(host.order(port_vlan_messages(port, net::parse_bridge(bridge.kind_data), config)),
@@ -195,7 +195,9 @@ Result<Claims> bridge_claims(const Call& call) {
 
 namespace {
 
-Result<NetResult> add(const Call& call, const World& world) { return with_claims(call, wire_bridge(call, world)); }
+Result<NetResult> add(const Call& call, const World& world) {
+  return with_claims(call, wire_bridge(call, world, TRY(free_place(call))));
+}
 
 Status check(const Call& call, const World& world) {
   TRY(check_bridge(call, world));

@@ -56,6 +56,11 @@ TEST_F(CniBridge, ABridgesContainerHasAddressesAndRoutesByTheGatewayAndTheHostFo
     EXPECT_EQ(ok(net::read_sysctl("net/ipv4/ip_forward")), "1");
     EXPECT_EQ(ok(net::read_sysctl("net/ipv6/conf/all/forwarding")), "1");
     EXPECT_EQ(ok(net::read_sysctl("net/ipv6/conf/cni0/accept_ra")), "0");
+    ok(a.netns->run([]() -> Status {
+      EXPECT_EQ(TRY(net::read_sysctl("net/ipv4/conf/eth0/arp_notify")), "1");
+      EXPECT_EQ(TRY(net::read_sysctl("net/ipv6/conf/eth0/ndisc_notify")), "1");
+      return {};
+    }));
   });
 }
 

@@ -38,21 +38,17 @@ Result<Master> find_master(const net::Netns& container, const std::string& name,
   return master;
 }
 
-Result<Inside> create_child(const Call& call, net::Netns container, const Master& master, const ChildWish& wish) {
-  const std::string& ifname = call.attachment.ifname;
+Result<Inside> create_child(const Call& call, Place place, const Master& master, const ChildWish& wish) {
   const std::string born_as = host_link_name(call.attachment);
-  net::Rtnl inside = TRY(net::Rtnl::open(container));
-  if (TRY(inside.find_link(ifname)))
-    return failure(code::kAlreadyAttached, "CNI_IFNAME: the container has an interface ", ifname, " already");
   net::Rtnl outside = TRY(net::Rtnl::open());
-  TRY(create(master.in_container ? inside : outside, {.name = born_as,
-                                                      .kind = wish.kind,
-                                                      .data = wish.data,
-                                                      .mac = wish.mac,
-                                                      .mtu = wish.mtu,
-                                                      .link = master.link.index,
-                                                      .netns_fd = container.fd()}));
-  return enter(std::move(container), born_as, {.ndisc_notify = true});
+  TRY(create(master.in_container ? place.rtnl : outside, {.name = born_as,
+                                                          .kind = wish.kind,
+                                                          .data = wish.data,
+                                                          .mac = wish.mac,
+                                                          .mtu = wish.mtu,
+                                                          .link = master.link.index,
+                                                          .netns_fd = place.netns.fd()}));
+  return enter(std::move(place), born_as, {.ndisc_notify = true});
 }
 
 Status configure_child(const Call& call, Inside& inside, NetResult& result) {

@@ -28,8 +28,8 @@ struct ChildWish {
   std::optional<net::Mac> mac{};
 };
 // Born under a name of ours: asked for by its own, it would be refused when the host has an interface of that name.
-// configure() renames it. An Error with kAlreadyAttached when the container has an interface of that name.
-Result<Inside> create_child(const Call& call, net::Netns container, const Master& master, const ChildWish& wish);
+// configure() renames it.
+Result<Inside> create_child(const Call& call, Place place, const Master& master, const ChildWish& wish);
 
 // Addresses, routes and name in one write; `result` gets its interface.
 Status configure_child(const Call& call, Inside& inside, NetResult& result);

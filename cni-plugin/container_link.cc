@@ -120,21 +120,32 @@ Result<net::Netns> open_netns(const std::string& path) {
   return std::move(netns).error().with_context("CNI_NETNS").with_code(gone);
 }
 
-Result<Inside> enter(net::Netns netns, const std::string& name, const IpSettings& settings) {
-  std::optional<net::Rtnl> rtnl;
-  Status entered = netns.run([&]() -> Status {
-    rtnl.emplace(TRY(net::Rtnl::open()));
-    // As the reference plugins: without IPv6 there are none to write.
-    if (settings.accept_dad) {
-      const char* value = *settings.accept_dad ? "1" : "0";
-      (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/accept_dad"), value).has_value();
-    }
-    if (settings.ndisc_notify) (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/ndisc_notify"), "1").has_value();
-    return {};
-  });
-  TRY(std::move(entered));
-  net::LinkInfo link = TRY(rtnl->link(name));
-  return Inside{std::move(netns), *std::move(rtnl), std::move(link)};
+Error already_there(const std::string& ifname) {
+  return failure(code::kAlreadyAttached, "CNI_IFNAME: the container has an interface ", ifname, " already");
+}
+
+Result<Place> free_place(const Call& call) {
+  net::Netns netns = TRY(open_netns(call.netns));
+  net::Rtnl rtnl = TRY(net::Rtnl::open(netns));
+  if (TRY(rtnl.find_link(call.attachment.ifname))) return already_there(call.attachment.ifname);
+  return Place{std::move(netns), std::move(rtnl)};
+}
+
+Result<Inside> enter(Place place, const std::string& name, const IpSettings& settings) {
+  if (settings.accept_dad || settings.ndisc_notify) {
+    Status written = place.netns.run([&]() -> Status {
+      // As the reference plugins: without IPv6 there are none to write.
+      const auto write = [&](std::string_view key, const char* value) {
+        (void)net::write_sysctl(cat("net/ipv6/conf/", name, "/", key), value).has_value();
+      };
+      if (settings.accept_dad) write("accept_dad", *settings.accept_dad ? "1" : "0");
+      if (settings.ndisc_notify) write("ndisc_notify", "1");
+      return {};
+    });
+    TRY(std::move(written));
+  }
+  net::LinkInfo link = TRY(place.rtnl.link(name));
+  return Inside{std::move(place.netns), std::move(place.rtnl), std::move(link)};
 }
 
 Interface told(const Inside& inside, const std::string& sandbox) {

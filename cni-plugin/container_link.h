@@ -54,7 +54,18 @@ struct IpSettings {
   bool ndisc_notify = false;         // net.ipv6.conf.<name>.ndisc_notify
 };
 Result<net::Netns> open_netns(const std::string& path);  // an Error says that it is CNI_NETNS
-Result<Inside> enter(net::Netns netns, const std::string& name, const IpSettings& settings);
+
+// Where CNI_IFNAME is free.
+struct Place {
+  net::Netns netns;
+  net::Rtnl rtnl;  // in that namespace
+};
+// Stands before everything else of an ADD, for what fails behind it is undone by a DEL, which goes by the name. An
+// Error with kAlreadyAttached when the container has an interface of that name.
+Result<Place> free_place(const Call& call);
+Error already_there(const std::string& ifname);
+
+Result<Inside> enter(Place place, const std::string& name, const IpSettings& settings);
 
 // As it stands in a result.
 Interface told(const Inside& inside, const std::string& sandbox);

@@ -116,7 +116,9 @@ Status run(const Call& call, const World& world, Verb verb, InProcess Plugin::*f
 bool has_ipam(const Call& call) {
   const auto config = Fields::of(call.config);
   const auto ipam = config ? config->object("ipam") : Result<Fields>(config.error());
-  return ipam && ipam->has("type");
+  const auto type = ipam ? ipam->text("type") : Result<std::optional<std::string>>(ipam.error());
+  if (!type) return ipam.has_value();  // one that is no string is named by who reads it
+  return *type && !(*type)->empty();
 }
 
 namespace {

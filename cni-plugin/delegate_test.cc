@@ -106,6 +106,13 @@ TEST_F(Delegate, AResultWithoutSenseIsNamed) {
             std::string::npos);
 }
 
+TEST_F(Delegate, AnEmptyTypeIsNoIpamPlugin) {
+  EXPECT_FALSE(has_ipam(call(R"({"type":""})")));
+  EXPECT_FALSE(has_ipam(call("{}")));
+  EXPECT_TRUE(has_ipam(call(R"({"type":"static"})")));
+  EXPECT_TRUE(has_ipam(call(R"({"type":5})"))) << "its user names what is wrong";
+}
+
 TEST_F(Delegate, OnlyANameIsAllowedAndOnlyInCniPath) {
   const auto refused = [this](std::string_view ipam) {
     const Error error = ipam_add(call(ipam), world_).error();

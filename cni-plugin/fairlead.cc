@@ -11,6 +11,7 @@
 #include "cni-plugin/agent_status.h"
 #include "cni-plugin/fields.h"
 #include "cni-plugin/firewall.h"
+#include "cni-plugin/lifecycle.h"
 #include "cni-plugin/portmap.h"
 #include "cni-plugin/wired.h"
 
@@ -18,7 +19,7 @@ namespace fairlead::cni {
 namespace {
 
 struct InterfacePart {
-  Result<Wired> (*wire)(const Call&, const World&);
+  Result<Wired> (*wire)(const Call&, const World&, Place);
   Status (*check)(const Call&, const World&);
   Result<Claims> (*claims)(const Call&);
 };
@@ -49,9 +50,10 @@ Status status(const Call& call, const World&) {
 }
 
 Result<NetResult> add(const Call& call, const World& world) {
+  Place place = TRY(free_place(call));
   const Fields config = TRY(Fields::of(call.config));
   const InterfacePart interface = TRY(interface_part(config));
-  Wired wired = TRY(interface.wire(call, world));
+  Wired wired = TRY(interface.wire(call, world, std::move(place)));
   Call next = call;
   next.previous = std::move(wired.result);
   Claims& claims = wired.claims;
@@ -80,8 +82,11 @@ Status check(const Call& call, const World& world) {
 }
 
 Status gc(const Call& call, const World& world) {
-  TRY(sweep_wired(call, world));
-  return sweep_claims(call, Part::Ports | Part::Firewall);
+  std::vector<Error> errors;
+  for (Status done : {sweep_wired(call, world), sweep_claims(call, Part::Ports | Part::Firewall)}) {
+    if (!done) errors.push_back(std::move(done).error());
+  }
+  return joined(errors);
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include <cerrno>
 
 #include "base/strings.h"
+#include "cni-plugin/container_link.h"
+#include "cni-plugin/lifecycle.h"
 #include "cni-plugin/marks.h"
 #include "net/netlink_message.h"
 
@@ -41,10 +43,6 @@ Result<HostName> host_name(net::Rtnl& host, const Attachment& attachment) {
   return Error(cat(kNames, " names for the host's end are all taken, the first is ", host_link_name(attachment)));
 }
 
-Error already_there(const std::string& ifname) {
-  return failure(code::kAlreadyAttached, "CNI_IFNAME: the container has an interface ", ifname, " already");
-}
-
 // In the child: only what a signal handler may do, then the end.
 [[noreturn]] void order_and_exit(int socket, const std::string& request) {
   constexpr unsigned kEverything = ~0U;
@@ -59,12 +57,22 @@ Error already_there(const std::string& ifname) {
   ::_exit(0);
 }
 
+bool is_marked(const net::LinkInfo& link) { return link.alias.starts_with("fairlead:"); }
+
+// Whether the host's end of the container's link bears the mark of an attachment: another one's, since that of this one
+// was looked for.
+Result<bool> is_of_another(net::Rtnl& host, const net::LinkInfo& link) {
+  if (link.kind != "veth" || !link.peer_netns) return false;
+  const auto other_end = TRY(host.find_link(link.peer));
+  return other_end && other_end->kind == "veth" && other_end->peer == link.index && is_marked(*other_end);
+}
+
 // In the container's namespace, of which the thread is: a macvlan that was not renamed yet has a name of ours.
-Status remove_by_name(const Attachment& attachment) {
+Status remove_by_name(net::Rtnl& host, const Attachment& attachment) {
   net::Rtnl inside = TRY(net::Rtnl::open());
   for (const std::string& name : {attachment.ifname, host_link_name(attachment)}) {
     const auto link = TRY(inside.find_link(name));
-    if (link) TRY(remove_link(link->index));
+    if (link && !TRY(is_of_another(host, *link))) TRY(remove_link(link->index));
   }
   return {};
 }
@@ -81,12 +89,8 @@ Status remove_now(std::uint32_t index) {
 Result<std::string> create_veth(net::Rtnl& host, const Attachment& attachment, const net::Netns& netns,
                                 const VethWish& wish) {
   const HostName found = TRY(host_name(host, attachment));
-  if (found.ours) {
-    // Left by a container of the same id whose namespace lives on, or is this one.
-    net::Rtnl inside = TRY(net::Rtnl::open(netns));
-    if (TRY(inside.find_link(attachment.ifname))) return already_there(attachment.ifname);
-    TRY(remove_link(found.ours->index));
-  }
+  // Left by a container of the same id whose namespace lives on: in this one the name is free.
+  if (found.ours) TRY(remove_link(found.ours->index));
   const net::VethPair pair{.name = found.name,
                            .alias = link_alias(attachment),
                            .mac = wish.host_mac,
@@ -156,7 +160,7 @@ Status remove_interface(const Call& call) {
   if (call.netns.empty()) return {};
   const auto netns = net::Netns::open(call.netns);
   if (!netns || *netns == TRY(net::Netns::current())) return {};  // gone; or the host's own links
-  Status removed = netns->run([&]() -> Status { return remove_by_name(call.attachment); });
+  Status removed = netns->run([&]() -> Status { return remove_by_name(host, call.attachment); });
   TRY_CONTEXT(std::move(removed), cat("delete ", call.attachment.ifname));
   return {};
 }
@@ -164,6 +168,7 @@ Status remove_interface(const Call& call) {
 Status sweep_host_links(const Call& call) {
   std::vector<std::string> living;
   for (const Attachment& one : *call.valid) living.push_back(link_alias(one));
+  std::vector<Error> errors;
   net::Rtnl host = TRY(net::Rtnl::open());
   for (const net::LinkInfo& link : TRY(host.list_links())) {
     // "fairlead:<digest>:<network>:..." (marks.h)
@@ -171,9 +176,10 @@ Status sweep_host_links(const Call& call) {
     const bool ours = link.kind == "veth" && parts.size() == 5 && parts[0] == "fairlead";
     if (!ours || parts[2] != call.attachment.network) continue;
     if (std::find(living.begin(), living.end(), link.alias) != living.end()) continue;
-    TRY_CONTEXT(remove_link(link.index), cat("delete ", link.name));
+    const Status removed = remove_link(link.index);
+    if (!removed) errors.push_back(removed.error().with_context(cat("delete ", link.name)));
   }
-  return {};
+  return joined(errors);
 }
 
 }  // namespace fairlead::cni

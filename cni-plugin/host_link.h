@@ -42,11 +42,11 @@ Result<net::LinkInfo> wait_until_up(net::Rtnl& rtnl, const std::string& name);
 // waits with it.
 Status remove_link(std::uint32_t index);
 
-// GC: host's ends whose mark is of this network and of no attachment in call.valid.
+// GC: host's ends whose mark is of this network and of no attachment in call.valid. Goes on behind errors.
 Status sweep_host_links(const Call& call);
 
 // Whatever the attachment has by way of interfaces: its veth, else a link of its name in the container, whoever made it
-// (another version of a plugin). Nothing of the host's that is not marked.
+// (another version of a plugin), but a veth of another attachment. Nothing of the host's that is not marked.
 Status remove_interface(const Call& call);
 
 }  // namespace fairlead::cni

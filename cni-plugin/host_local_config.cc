@@ -68,8 +68,13 @@ Result<std::vector<ipam::RangeSet>> read_ranges(const Fields& config, const Fiel
   return sets;
 }
 
+// A length after the address says nothing here.
 Result<net::Ip> read_wanted(std::string_view text, std::string_view where, int error_code) {
-  auto ip = net::Ip::parse(text);
+  const auto parse = [&]() -> Result<net::Ip> {
+    if (text.find('/') == text.npos) return net::Ip::parse(text);
+    return TRY(net::InterfaceAddress::parse(text)).address;
+  };
+  auto ip = parse();
   if (!ip) return std::move(ip).error().with_context(where).with_code(error_code);
   return *ip;
 }
@@ -84,16 +89,8 @@ Result<std::vector<net::Ip>> read_all_wanted(const Call& call, const Fields& con
   for (const std::string& text : TRY(cni_args.texts("ips")))
     wanted.push_back(TRY(read_wanted(text, "args.cni.ips", code::kInvalidConfig)));
   const Fields runtime = TRY(config.object("runtimeConfig"));
-  for (const std::string& text : TRY(runtime.texts("ips"))) {  // a length after the address says nothing here
-    const std::string_view whole = text;
-    if (whole.find('/') == whole.npos) {
-      wanted.push_back(TRY(read_wanted(whole, "runtimeConfig.ips", code::kInvalidConfig)));
-      continue;
-    }
-    auto address = net::InterfaceAddress::parse(whole);
-    if (!address) return std::move(address).error().with_context("runtimeConfig.ips").with_code(code::kInvalidConfig);
-    wanted.push_back(address->address);
-  }
+  for (const std::string& text : TRY(runtime.texts("ips")))
+    wanted.push_back(TRY(read_wanted(text, "runtimeConfig.ips", code::kInvalidConfig)));
   return wanted;
 }
 

@@ -81,6 +81,9 @@ TEST_F(HostLocal, WantedAddressesComeFromThreePlaces) {
   EXPECT_EQ(told(kOne, {.id = "c", .more = R"(,"runtimeConfig":{"ips":["10.1.0.79/16"]})"}),
             "10.1.0.79/24 via 10.1.0.1");
   EXPECT_EQ(told(kOne, {.id = "d", .more = R"(,"runtimeConfig":{"ips":["10.1.0.80"]})"}), "10.1.0.80/24 via 10.1.0.1");
+  EXPECT_EQ(told(kOne, {.id = "f", .args = "IP=10.1.0.81/24"}), "10.1.0.81/24 via 10.1.0.1");
+  EXPECT_EQ(told(kOne, {.id = "g", .more = R"(,"args":{"cni":{"ips":["10.1.0.82/16"]}})"}),
+            "10.1.0.82/24 via 10.1.0.1");
   EXPECT_EQ(told(kTwo, {.id = "e", .args = "IP=fd00::9", .more = R"(,"args":{"cni":{"ips":["10.1.0.90"]}})"}),
             "10.1.0.90/24 via 10.1.0.1, fd00::9/64 via fd00::1");
 }
@@ -113,8 +116,8 @@ TEST_F(HostLocal, ErrorsNameWhatIsWrongAndWhatIsAllowed) {
       {kOne, {.args = "IP=x"}, "4 host-local: CNI_ARGS: IP: \"x\" is not an IPv4 or IPv6 address"},
       {kOne, {.args = "IP=10.1.0.1"}, "7 host-local: the wanted address 10.1.0.1 is the gateway of its subnet"},
       {kOne,
-       {.more = R"(,"args":{"cni":{"ips":["10.1.0.3/24"]}})"},
-       "7 host-local: args.cni.ips: \"10.1.0.3/24\" is not an IPv4 or IPv6 address"},
+       {.more = R"(,"args":{"cni":{"ips":["10.1.0.3/33"]}})"},
+       "7 host-local: args.cni.ips: \"10.1.0.3/33\" is not a prefix (0-32 bits)"},
       {R"("subnet":"10.1.0.0/24","resolvConf":"/no/such")",
        {},
        "5 host-local: ipam.resolvConf: /no/such: No such file or directory"},

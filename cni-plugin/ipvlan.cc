@@ -31,11 +31,11 @@ Result<std::uint16_t> read_mode(const Fields& config) {
 }
 
 Result<NetResult> add(const Call& call, const World& world) {
+  Place place = TRY(free_place(call));
   const IpvlanConfig config = TRY(parse_ipvlan_config(call));
-  net::Netns netns = TRY(open_netns(call.netns));
-  const Master master = TRY(find_master(netns, config.master, config.in_container));
+  const Master master = TRY(find_master(place.netns, config.master, config.in_container));
   Inside inside = TRY(
-      create_child(call, std::move(netns), master, {.kind = "ipvlan", .data = ipvlan_data(config), .mtu = config.mtu}));
+      create_child(call, std::move(place), master, {.kind = "ipvlan", .data = ipvlan_data(config), .mtu = config.mtu}));
   const bool chained = !has_ipam(call) && call.previous && !call.previous->ips.empty();
   NetResult result = TRY(chained ? Result<NetResult>(*call.previous) : addresses_of(call, world, 0));
   for (IpConfig& ip : result.ips) ip.interface = 0;

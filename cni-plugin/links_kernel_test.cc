@@ -1,8 +1,17 @@
 // The other interface plugins in a real kernel.
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <cstddef>
+#include <fstream>
 
 #include "cni-plugin/interface_testing.h"
+#include "cni-plugin/journal.h"
 #include "cni-plugin/tables.h"
 
 namespace fairlead::cni::testing {
@@ -181,6 +190,178 @@ TEST_F(CniLinks, GcTakesAwayTheNetworksLinksAndElementsThatNobodyHasEvenWithoutR
     for (const std::string& comment : owned_elements())
       EXPECT_EQ(comment.substr(0, 16), element_mark(attachment("b"))) << comment;
     EXPECT_EQ(check("fairlead", "b", b, in_b), "");
+  });
+}
+
+TEST_F(CniLinks, WhatFailsTakesNoInterfaceThatWasThereBefore) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container &ours = container(), &foreign = container();
+    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"), kV4Route);
+    elsewhere.replace(elsewhere.find("pods"), 4, "elsewhere");
+    add("fairlead", "a", ours, elsewhere);
+    ok(host.order(net::create_veth({.name = "other", .peer_name = "eth0", .peer_netns_fd = foreign.netns->fd()})));
+    for (const Container* a : {&ours, &foreign}) {
+      for (const char* plugin : {"bridge", "ptp", "fairlead", "macvlan", "ipvlan"}) {
+        for (const char* keys : {R"("master":"nosuch")", R"("mtu":"wrong")", R"("mode":"magic")"}) {
+          EXPECT_EQ(refused(plugin, "a", *a, config(plugin, keys, address("10.1.0.5/24"), kV4Route)),
+                    cat(plugin, ": CNI_IFNAME: the container has an interface eth0 already"));
+          EXPECT_EQ(links(*a), (Names{"eth0", "lo"})) << plugin << " " << keys;
+        }
+      }
+    }
+  });
+}
+
+TEST_F(CniLinks, ADelTakesNoInterfaceOfAnotherNetwork) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    Container& a = container();
+    std::string elsewhere = config("fairlead", "", address("10.1.0.7/24"), kV4Route);
+    elsewhere.replace(elsewhere.find("pods"), 4, "elsewhere");
+    add("fairlead", "a", a, elsewhere);
+    for (const char* plugin : {"bridge", "ptp", "fairlead", "macvlan", "ipvlan"}) {
+      del(plugin, "a", a.path, config(plugin, "", address("10.1.0.5/24"), kV4Route));
+      EXPECT_EQ(links(a), (Names{"eth0", "lo"})) << plugin;
+    }
+    del("fairlead", "a", a.path, elsewhere);
+    EXPECT_EQ(links(a), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniLinks, TheHostReachesAPodThroughTuningsChangesOfItsMac) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    ok(host.order({net::add_address({.address = *net::InterfaceAddress::parse("192.0.2.10/32"), .link = 1})}));
+    unsigned at = 5;
+    for (const char* keys : {R"("mode":"routed")", R"("bridge":"cni0","isGateway":true)"}) {
+      Container& a = container();
+      const std::string id = cat("c", at), own = cat("10.1.0.", at++);
+      const std::string pod = config("fairlead", keys, address(cat(own, "/24")), "");
+      const net::Mac before = *net::parse_mac(add("fairlead", id, a, pod).interfaces.back().mac);
+      ok(connects(nullptr, &*a.netns, ip(own)));
+      const std::string tuning = cat(R"({"cniVersion":"1.1.0","name":"pods","type":"tuning","dataDir":")",
+                                     folder_.path(), R"(","mac":"02:00:00:00:00:0c","prevResult":)", results_[id], "}");
+      const auto known = [&] {
+        for (const net::NeighbourInfo& one : ok(host.list_neighbours(0))) {
+          if (one.address == ip(own)) return net::to_string(one.mac);
+        }
+        return std::string();
+      };
+      add("tuning", id, a, tuning);
+      EXPECT_EQ(known(), "02:00:00:00:00:0c") << keys;
+      ok(connects(nullptr, &*a.netns, ip(own)));
+      del("tuning", id, a.path, tuning);
+      EXPECT_EQ(known(), net::to_string(before)) << keys;
+      ok(connects(nullptr, &*a.netns, ip(own)));
+      del("fairlead", id, a.path, pod);
+    }
+  });
+}
+
+// From here on the thread's socket(AF_NETLINK, ..., NETLINK_NETFILTER) fails with `error`.
+void refuse_netfilter(int error) {
+  const auto field = [](std::size_t at) { return static_cast<std::uint32_t>(at); };
+  const auto load = [&](std::size_t at) { return sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, field(at)); };
+  const auto unless = [](std::uint32_t value, std::uint8_t skip) {
+    return sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip);
+  };
+  const std::size_t arguments = offsetof(seccomp_data, args);
+  sock_filter program[] = {load(offsetof(seccomp_data, nr)),
+                           unless(SYS_socket, 5),
+                           load(arguments),
+                           unless(AF_NETLINK, 3),
+                           load(arguments + 2 * sizeof(std::uint64_t)),
+                           unless(NETLINK_NETFILTER, 1),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{.len = std::size(program), .filter = program};
+  ASSERT_EQ(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter), 0) << "needs root";
+  ASSERT_EQ(::socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER), -1);
+  ASSERT_EQ(errno, error);
+}
+
+class CniWithoutNftables : public CniLinks {
+ protected:
+  std::string pods(std::string_view plugin, std::string_view keys) {
+    return cat(R"({"cniVersion":"1.1.0","name":"pods","type":")", plugin, "\",", keys, keys.empty() ? "" : ",",
+               R"("ipam":{"type":"host-local","subnet":"10.1.0.0/24","routes":[{"dst":"0.0.0.0/0"}],"dataDir":")",
+               folder_.path(), "\"}}");
+  }
+  bool is_held() {
+    const std::filesystem::directory_iterator files(folder_ / "pods");
+    return std::any_of(begin(files), end(files),
+                       [](const auto& file) { return file.path().filename().string().starts_with("10.1.0."); });
+  }
+  static std::string with_valid(const std::string& config) {
+    return cat(config.substr(0, config.rfind('}')), R"(,"cni.dev/valid-attachments":[]})");
+  }
+};
+
+TEST_F(CniWithoutNftables, DelAndGcFindNothingThere) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    refuse_netfilter(EPROTONOSUPPORT);
+    Container& a = container();
+    for (const char* plugin : {"fairlead", "bridge", "ptp"}) {
+      add(plugin, "a", a, pods(plugin, ""));
+      EXPECT_TRUE(is_held());
+      del(plugin, "a", a.path, pods(plugin, R"("ipMasq":true,"macspoofchk":true)"));
+      EXPECT_FALSE(is_held()) << plugin;
+      const Answer gc = call("GC", plugin, "", "", with_valid(pods(plugin, "")));
+      EXPECT_EQ(gc.exit_code, 0) << gc.out;
+    }
+    for (const char* plugin : {"portmap", "firewall"}) del(plugin, "a", a.path, pods(plugin, ""));
+  });
+}
+
+TEST_F(CniWithoutNftables, TheAddressIsReleasedThoughTheTablesCannotBeAsked) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    refuse_netfilter(EACCES);
+    Container& a = container();
+    add("fairlead", "a", a, pods("fairlead", ""));
+    const Answer answer = call("DEL", "fairlead", "a", a.path, pods("fairlead", ""));
+    EXPECT_NE(answer.exit_code, 0) << "what may be in the tables is not forgotten";
+    EXPECT_FALSE(is_held());
+    EXPECT_EQ(links(host), (Names{"lo"}));
+  });
+}
+
+TEST_F(CniWithoutNftables, GcGoesOnBehindErrorsAndTellsThemAll) {
+  run([&](Rtnl& host) {
+    skip_an_index(host);
+    refuse_netfilter(EACCES);
+    Container& a = container();
+    add("fairlead", "a", a, pods("fairlead", ""));
+    for (const std::string& record : list_all_records(world_)) std::filesystem::remove(record);
+    const Answer answer = call("GC", "fairlead", "", "", with_valid(pods("fairlead", "")));
+    EXPECT_NE(answer.exit_code, 0);
+    const std::size_t first = answer.out.find("Permission denied");
+    ASSERT_NE(first, std::string::npos) << answer.out;
+    EXPECT_NE(answer.out.find("Permission denied", first + 1), std::string::npos) << answer.out;
+    EXPECT_EQ(links(host), (Names{"lo"}));
+    EXPECT_FALSE(is_held());
+  });
+}
+
+TEST_F(CniLinks, TuningsDelAsksNoMoreThanWhereTheBackupIs) {
+  run([&](Rtnl& host) {
+    Container& a = container();
+    ok(host.order(net::create_veth({.name = "other", .peer_name = "eth0", .peer_netns_fd = a.netns->fd()})));
+    const auto tuning = [&](std::string_view keys) {
+      return cat(R"({"cniVersion":"1.1.0","name":"pods","type":"tuning","prevResult":{"cniVersion":"1.1.0"},)",
+                 R"("dataDir":")", folder_.path(), "\",", keys, "}");
+    };
+    for (const char* bad : {R"("mac":"c2:b0:57:49:47")", R"("sysctl":{"net.core.somaxconn":500})"}) {
+      refused("tuning", "a", a, tuning(bad));
+      EXPECT_EQ(list_all_records(world_), Names{}) << bad;
+      del("tuning", "a", a.path, tuning(bad));
+    }
+    add("tuning", "a", a, tuning(R"("mtu":1400)"));
+    std::ofstream(folder_ / "a_eth0.json") << R"({"mtu":5})";
+    del("tuning", "a", a.path, tuning(R"("mtu":"a lot")"));
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "a_eth0.json")) << "though it could not be restored";
   });
 }
 

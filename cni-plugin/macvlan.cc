@@ -66,14 +66,14 @@ std::string kind_data(const MacvlanConfig& config) {
 }
 
 Result<NetResult> add(const Call& call, const World& world) {
+  Place place = TRY(free_place(call));
   const MacvlanConfig config = TRY(read_config(call));
   const Fields fields = TRY(Fields::of(call.config));
-  net::Netns netns = TRY(open_netns(call.netns));
-  const Master master = TRY(find_master(netns, config.master, config.in_container));
+  const Master master = TRY(find_master(place.netns, config.master, config.in_container));
   if (config.mtu > master.link.mtu)
     return fields.error("mtu", cat(config.mtu, " is more than that of ", master.link.name, " (", master.link.mtu, ")"));
   Inside inside =
-      TRY(create_child(call, std::move(netns), master,
+      TRY(create_child(call, std::move(place), master,
                        {.kind = "macvlan", .data = kind_data(config), .mtu = config.mtu, .mac = config.mac}));
   NetResult result;
   if (has_ipam(call)) result = TRY(addresses_of(call, world, 0));

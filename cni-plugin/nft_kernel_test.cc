@@ -368,6 +368,21 @@ TEST_F(CniNft, TheSweepTakesThisNetworksDead) {
   EXPECT_EQ(left, expected);
 }
 
+// One message is larger than a socket's usual send buffer.
+TEST_F(CniNft, APodMayHaveThousandsOfPorts) {
+  constexpr int kPorts = 2500;
+  std::string mappings;
+  for (int port = 1; port <= kPorts; ++port) {
+    base::append(mappings, base::cat(mappings.empty() ? "" : ",", R"({"hostPort":)", port, R"(,"containerPort":)", port,
+                                     R"(,"protocol":"tcp"})"));
+  }
+  const Call a = call("a", ports(mappings));
+  add(kPortmap, a);
+  EXPECT_GE(comments().size(), std::size_t{kPorts});
+  del(kPortmap, bare(a));
+  EXPECT_EQ(comments(), std::vector<std::string>{});
+}
+
 TEST_F(CniNft, ManyAtOnceLoseNothing) {
   constexpr int kThreads = 8;
   constexpr int kPods = 25;

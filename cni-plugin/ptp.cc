@@ -40,14 +40,13 @@ Status set_up_host(net::Rtnl& host, const net::LinkInfo& link, const std::vector
 
 }  // namespace
 
-Result<Wired> wire_ptp(const Call& call, const World& world) {
+Result<Wired> wire_ptp(const Call& call, const World& world, Place place) {
   const Fields config = TRY(Fields::of(call.config));
   const std::uint32_t mtu = TRY(read_mtu(config));
   const auto masquerade = TRY(read_masquerade(config));
-  net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
-  const std::string host_name = TRY(create_veth(host, call.attachment, netns, {.mtu = mtu}));
-  Inside inside = TRY(enter(std::move(netns), call.attachment.ifname, {}));
+  const std::string host_name = TRY(create_veth(host, call.attachment, place.netns, {.mtu = mtu}));
+  Inside inside = TRY(enter(std::move(place), call.attachment.ifname, {}));
 
   NetResult result = TRY(addresses_of(call, world, kContainerInterface));
   TRY(enable_forwarding(result.ips));
@@ -64,7 +63,9 @@ Result<Wired> wire_ptp(const Call& call, const World& world) {
 
 namespace {
 
-Result<NetResult> add(const Call& call, const World& world) { return with_claims(call, wire_ptp(call, world)); }
+Result<NetResult> add(const Call& call, const World& world) {
+  return with_claims(call, wire_ptp(call, world, TRY(free_place(call))));
+}
 
 Result<Claims> claims_again(const Call& call) {
   const Fields config = TRY(Fields::of(call.config));

@@ -42,15 +42,14 @@ std::vector<net::NetlinkMessage> host_messages(std::uint32_t link, const net::Ma
 
 }  // namespace
 
-Result<Wired> wire_routed(const Call& call, const World& world) {
+Result<Wired> wire_routed(const Call& call, const World& world, Place place) {
   const Fields config = TRY(Fields::of(call.config));
   const VethWish wish{
       .mtu = TRY(read_mtu(config)), .host_mac = kHostMac, .container_mac = TRY(requested_mac(call, config))};
   const auto masquerade = TRY(read_masquerade(config));
-  net::Netns netns = TRY(open_netns(call.netns));
   net::Rtnl host = TRY(net::Rtnl::open());
-  const std::string host_name = TRY(create_veth(host, call.attachment, netns, wish));
-  Inside inside = TRY(enter(std::move(netns), call.attachment.ifname, {.accept_dad = false}));
+  const std::string host_name = TRY(create_veth(host, call.attachment, place.netns, wish));
+  Inside inside = TRY(enter(std::move(place), call.attachment.ifname, {.accept_dad = false}));
 
   NetResult result = TRY(addresses_of(call, world, kContainerInterface));
   const ContainerLink link = routed_container_link(inside.link.index, result, kHostMac);

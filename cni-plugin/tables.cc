@@ -204,6 +204,19 @@ std::string comment_of(const Attachment& attachment) {
 
 Result<Tables> Tables::open() { return Tables(TRY(nft::Client::open())); }
 
+Result<std::optional<Tables>> Tables::open_if_any() {
+  auto client = nft::Client::open();
+  // linux v6.1 net/netlink/af_netlink.c netlink_create: no nfnetlink.
+  if (!client && client.error().errno_value() == EPROTONOSUPPORT) return std::optional<Tables>();
+  Tables tables(TRY(std::move(client)));
+  const auto generation = tables.client_.generation();
+  // linux v6.1 net/netfilter/nfnetlink.c nfnetlink_rcv_msg: no nf_tables.
+  const int refused = generation ? 0 : generation.error().errno_value();
+  if (refused == EINVAL || refused == EOPNOTSUPP) return std::optional<Tables>();
+  if (!generation) return generation.error();
+  return std::optional(std::move(tables));
+}
+
 Status Tables::put(const Attachment& attachment, const Claims& claims) {
   return transact(client_, [&](nft::Batch& batch) -> Status {
     for (const nft::TableId& table : tables_of(claims)) {
@@ -273,9 +286,10 @@ Status put_claims(const Call& call, const Claims& claims) {
 }
 
 Result<std::vector<Claim>> take_claims(const Call& call, Parts parts) {
-  Tables tables = TRY(Tables::open());
-  auto taken = tables.take(call.attachment, parts);
-  std::move(tables).leave();
+  auto tables = TRY(Tables::open_if_any());
+  if (!tables) return std::vector<Claim>();
+  auto taken = tables->take(call.attachment, parts);
+  std::move(*tables).leave();
   return taken;
 }
 
@@ -288,9 +302,10 @@ Status check_claims(const Call& call, const Claims& claims) {
 
 Status sweep_claims(const Call& call, Parts parts) {
   if (!call.valid) return {};
-  Tables tables = TRY(Tables::open());
-  Status done = tables.sweep(call.attachment.network, *call.valid, parts);
-  std::move(tables).leave();
+  auto tables = TRY(Tables::open_if_any());
+  if (!tables) return {};
+  Status done = tables->sweep(call.attachment.network, *call.valid, parts);
+  std::move(*tables).leave();
   return done;
 }
 

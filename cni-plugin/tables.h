@@ -3,6 +3,7 @@
 // pod. Every element carries the mark of its attachment: whose it is is read from the kernel, never from memory.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ class Tables {
  public:
   // Of the calling thread's present network namespace.
   static Result<Tables> open();
+  // Empty where the kernel has no nf_tables: nobody can have put anything there.
+  static Result<std::optional<Tables>> open_if_any();
 
   // An element that another attachment has is taken over: the newest pod with an address or a port is the one that
   // lives. No error when all of it is there.
@@ -60,7 +63,7 @@ std::string comment_of(const Attachment& attachment);
 
 // For plugins that do nothing else in a transaction: the same on a connection of its own.
 Status put_claims(const Call& call, const Claims& claims);
-Result<std::vector<Claim>> take_claims(const Call& call, Parts parts);
+Result<std::vector<Claim>> take_claims(const Call& call, Parts parts);  // nothing where there is no nf_tables
 Status check_claims(const Call& call, const Claims& claims);
 Status sweep_claims(const Call& call, Parts parts);  // GC
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <limits>
 #include <utility>
 
@@ -78,14 +79,18 @@ Status read_sysctls(const Fields& fields, Sysctls& out) {
   return {};
 }
 
+Result<std::string> read_data_dir(const Fields& config) {
+  std::string data_dir = TRY(config.text("dataDir")).value_or("");
+  return data_dir.empty() ? std::string(kDataDir) : std::move(data_dir);
+}
+
 // The last word on the address has args.cni, before that runtimeConfig, before that CNI_ARGS.
 Result<Tuning> read_tuning(const Call& call) {
   const Fields config = TRY(Fields::of(call.config));
   Tuning tuning;
   TRY(read_sysctls(config, tuning.sysctls));
   TRY(read_attributes(config, tuning.link));
-  tuning.data_dir = TRY(config.text("dataDir")).value_or("");
-  if (tuning.data_dir.empty()) tuning.data_dir = kDataDir;
+  tuning.data_dir = TRY(read_data_dir(config));
   if (const auto mac = call.args.find("MAC"); mac != call.args.end() && !mac->second.empty())
     tuning.link.mac = TRY_CONTEXT(net::parse_mac(mac->second), "CNI_ARGS: MAC");
   const Fields runtime = TRY(config.object("runtimeConfig"));
@@ -195,8 +200,8 @@ net::NetlinkMessage change(std::uint32_t link, const Attributes& to) {
                            .all_multicast = to.all_multicast});
 }
 
-std::string backup_path(const Call& call, const Tuning& tuning) {
-  return cat(tuning.data_dir, "/", call.attachment.container_id, "_", call.attachment.ifname, ".json");
+std::string backup_path(const Call& call, const std::string& data_dir) {
+  return cat(data_dir, "/", call.attachment.container_id, "_", call.attachment.ifname, ".json");
 }
 
 // Known by name, so that DEL finds what a cut-off ADD left.
@@ -245,8 +250,41 @@ Result<net::Netns> pod_of(const Call& call) {
   return pod;
 }
 
-// In the pod's namespace.
-Status tune(const Call& call, const Tuning& tuning) {
+// A link that gets another MAC forgets its neighbours, permanent ones too (linux v6.1 net/core/neighbour.c
+// neigh_changeaddr), and nobody answers for a routed pod's gateway.
+Status apply(net::Rtnl& inside, std::uint32_t link, const Attributes& to) {
+  std::vector<net::NetlinkMessage> messages{change(link, to)};
+  if (to.mac) {
+    for (const net::NeighbourInfo& one : TRY(inside.list_neighbours(link))) {
+      if (one.permanent) messages.push_back(net::replace_neighbour(one));
+    }
+  }
+  return inside.order(messages);
+}
+
+struct MacChange {
+  net::Mac from{}, to{};
+};
+
+// The host may hold the pod's addresses by its old MAC: those of a routed pod for ever, a bridge's for half a minute.
+Status tell_host(const Call& call, const MacChange& change) {
+  if (!call.previous || change.from == change.to) return {};
+  const auto& ips = call.previous->ips;
+  net::Rtnl host = TRY(net::Rtnl::open());
+  std::vector<net::NetlinkMessage> messages;
+  for (net::NeighbourInfo& one : TRY(host.list_neighbours(0))) {
+    const bool is_pods = one.mac == change.from && std::any_of(ips.begin(), ips.end(), [&](const IpConfig& ip) {
+                           return ip.address.address == one.address;
+                         });
+    if (!is_pods) continue;
+    one.mac = change.to;
+    messages.push_back(net::replace_neighbour(one));
+  }
+  return host.order(messages);
+}
+
+// In the pod's namespace; `changed` when the MAC is another one now.
+Status tune(const Call& call, const Tuning& tuning, std::optional<MacChange>& changed) {
   const std::string& ifname = call.attachment.ifname;
   for (const auto& [key, value] : tuning.sysctls) {
     const std::string path = TRY(sysctl_path(key, ifname));
@@ -255,8 +293,10 @@ Status tune(const Call& call, const Tuning& tuning) {
   if (tuning.link == Attributes()) return {};
   net::Rtnl inside = TRY(net::Rtnl::open());
   const net::LinkInfo link = TRY(inside.link(ifname));
-  TRY(keep_backup(backup_path(call, tuning), tuning.data_dir, chosen(present(link), tuning.link)));
-  return inside.order({change(link.index, tuning.link)});
+  TRY(keep_backup(backup_path(call, tuning.data_dir), tuning.data_dir, chosen(present(link), tuning.link)));
+  TRY(apply(inside, link.index, tuning.link));
+  if (tuning.link.mac) changed = MacChange{link.mac, *tuning.link.mac};
+  return {};
 }
 
 Result<NetResult> add(const Call& call, const World&) {
@@ -265,8 +305,10 @@ Result<NetResult> add(const Call& call, const World&) {
   TRY(allowed(tuning.sysctls));
   if (!call.previous) return failure(code::kInvalidConfig, "tuning: must be called as a chained plugin: no prevResult");
   const net::Netns pod = TRY(pod_of(call));
-  Status tuned = pod.run([&] { return tune(call, tuning); });
+  std::optional<MacChange> changed;
+  Status tuned = pod.run([&] { return tune(call, tuning, changed); });
   TRY(std::move(tuned));
+  if (changed) TRY_CONTEXT(tell_host(call, *changed), "the host's neighbours");
   NetResult result = *call.previous;
   for (Interface& interface : result.interfaces) {
     if (interface.name != call.attachment.ifname || interface.sandbox.empty()) continue;
@@ -276,19 +318,32 @@ Result<NetResult> add(const Call& call, const World&) {
   return result;
 }
 
-// Best effort: the interface goes in a moment, and a file nobody can read must not keep it.
-Status del(const Call& call, const World&) {
-  const Tuning tuning = TRY(read_tuning(call));
-  const std::string path = backup_path(call, tuning);
-  const auto backup = read_backup(path);
+Status restore(const Call& call, const std::string& path) {
+  const auto backup = TRY(read_backup(path));
   const auto pod = net::Netns::open(call.netns);
-  if (backup && *backup && pod) {
-    const Status restored = pod->run([&, &before = **backup]() -> Status {
-      net::Rtnl inside = TRY(net::Rtnl::open());
-      const auto link = TRY(inside.find_link(call.attachment.ifname));
-      return link ? inside.order({change(link->index, before)}) : Status();
-    });
-    if (!restored) return restored.error().with_context(cat("restore ", call.attachment.ifname));
+  if (!backup || !pod) return {};
+  std::optional<MacChange> changed;
+  Status restored = pod->run([&]() -> Status {
+    net::Rtnl inside = TRY(net::Rtnl::open());
+    const auto link = TRY(inside.find_link(call.attachment.ifname));
+    if (!link) return {};
+    TRY(apply(inside, link->index, *backup));
+    if (backup->mac) changed = MacChange{link->mac, *backup->mac};
+    return {};
+  });
+  TRY(std::move(restored));
+  return changed ? tell_host(call, *changed) : Status();
+}
+
+// Best effort: the interface goes in a moment, and neither a file nobody can read nor a configuration that no ADD would
+// take must keep it.
+Status del(const Call& call, const World&) {
+  const Fields config = TRY(Fields::of(call.config));
+  const auto data_dir = read_data_dir(config);
+  if (!data_dir) return {};  // no ADD has come to write anything
+  const std::string path = backup_path(call, *data_dir);
+  if (const Status restored = restore(call, path); !restored) {
+    std::fputs(cat("tuning: restore ", call.attachment.ifname, ": ", restored.error().message(), "\n").c_str(), stderr);
   }
   for (const std::string& file : {unfinished(path), path}) {
     if (::unlink(file.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR)

@@ -4,6 +4,7 @@
 
 #include "cni-plugin/delegate.h"
 #include "cni-plugin/host_link.h"
+#include "cni-plugin/lifecycle.h"
 
 namespace fairlead::cni {
 
@@ -21,9 +22,14 @@ Parts wired_parts(const Fields& config) {
 
 Result<std::vector<Claim>> unwire(const Call& call, const World& world, Parts parts) {
   TRY(remove_interface(call));
-  std::vector<Claim> taken;
-  if (parts != 0) taken = TRY(take_claims(call, parts));
-  if (has_ipam(call)) TRY(ipam_del(call, world));
+  Result<std::vector<Claim>> taken = std::vector<Claim>();
+  if (parts != 0) taken = take_claims(call, parts);
+  // What cannot be taken out of the tables goes with the next pod that has the address, which is not lost for that.
+  const Status released = has_ipam(call) ? ipam_del(call, world) : Status();
+  std::vector<Error> errors;
+  if (!taken) errors.push_back(taken.error());
+  if (!released) errors.push_back(released.error());
+  TRY(joined(errors));
   return taken;
 }
 
@@ -45,10 +51,11 @@ Status unwire_alone(const Call& call, const World& world) {
 }
 
 Status sweep_wired(const Call& call, const World&) {
-  const Status links = sweep_host_links(call);
-  const Status elements = sweep_claims(call, Part::Masquerade | Part::Spoof);
-  if (!links) return links;
-  return elements;
+  std::vector<Error> errors;
+  for (Status done : {sweep_host_links(call), sweep_claims(call, Part::Masquerade | Part::Spoof)}) {
+    if (!done) errors.push_back(std::move(done).error());
+  }
+  return joined(errors);
 }
 
 }  // namespace fairlead::cni

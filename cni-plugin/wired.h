@@ -2,6 +2,7 @@
 // one transaction. What bridge, ptp and routed do alike when it goes.
 #pragma once
 
+#include "cni-plugin/container_link.h"
 #include "cni-plugin/fields.h"
 #include "cni-plugin/plugin.h"
 #include "cni-plugin/tables.h"
@@ -12,9 +13,9 @@ struct Wired {
   NetResult result;
   Claims claims;  // ipMasq, macspoofchk
 };
-Result<Wired> wire_bridge(const Call& call, const World& world);
-Result<Wired> wire_routed(const Call& call, const World& world);  // routed.cc says what that is
-Result<Wired> wire_ptp(const Call& call, const World& world);
+Result<Wired> wire_bridge(const Call& call, const World& world, Place place);
+Result<Wired> wire_routed(const Call& call, const World& world, Place place);  // routed.cc says what that is
+Result<Wired> wire_ptp(const Call& call, const World& world, Place place);
 
 // Without the claims, which check_claims() looks after.
 Status check_bridge(const Call& call, const World& world);

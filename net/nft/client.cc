@@ -85,6 +85,19 @@ Status read_outcome(int fd, const Batch& batch, const EncodedBatch& encoded, std
   return {};
 }
 
+// A message larger than the send buffer is refused as a whole (linux v6.1 net/netlink/af_netlink.c netlink_sendmsg). An
+// unprivileged one may grow to net.core.wmem_max only.
+void make_room(int fd, std::size_t bytes) {
+  constexpr std::size_t kOverhead = 1024;
+  int has = 0;
+  socklen_t size = sizeof has;
+  if (::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &has, &size) != 0) return;
+  if (bytes + kOverhead <= static_cast<std::size_t>(has)) return;
+  const int needed = static_cast<int>(bytes + kOverhead);
+  if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &needed, sizeof needed) == 0) return;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &needed, sizeof needed);
+}
+
 }  // namespace
 
 Result<Client> Client::open() { return Client(TRY(NetlinkSocket::open(NETLINK_NETFILTER))); }
@@ -155,6 +168,7 @@ Status Client::commit(const Batch& batch, std::uint32_t generation) {
   const std::uint32_t first = sequence_ + 1;
   const EncodedBatch encoded = encode(batch, first, true, generation);
   sequence_ = first + static_cast<std::uint32_t>(encoded.messages.size());
+  make_room(socket_.fd(), encoded.size);
   if (::send(socket_.fd(), encoded.bytes.get(), encoded.size, 0) < 0) {
     return Error::from_errno("cannot send an nftables batch", errno);
   }

@@ -109,12 +109,13 @@ const std::vector<Difference>& declared_differences() {
                "PortmapWithoutSnat, PortmapMasqAll, PortmapOfNothing, PortmapABadPort, "
                "FirewallOpensAHostThatForwardsNothing, FirewallABadBackend, FirewallABadPolicy"},
       {.id = "nothing is left of a failed ADD",
-       .reason = "the reference leaves its bridge behind where CNI_NETNS leads nowhere, and the pod's interface where "
-                 "the bridge has another address",
+       .reason =
+           "the reference leaves its bridge behind where CNI_NETNS leads nowhere or has the interface already, and "
+           "the pod's interface where the bridge has another address",
        .theirs = {"1 ADD + *", "2 DEL - *"},
        .ours = {"1 ADD + host link cni0 *"},
        .rows = "ANetworkNamespaceThatIsNotThere, ANetworkNamespaceThatIsAPlainFile, AnIpamPluginThatIsNotThere, "
-               "BridgeHasAnotherAddress"},
+               "BridgeHasAnotherAddress, BridgeInterfaceIsThere"},
       {.id = "DEL of what cannot be served",
        .reason = "DEL succeeds whatever has become of the configuration or the master",
        .theirs = {"2 DEL fails in * with code 999"},

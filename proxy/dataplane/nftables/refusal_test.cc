@@ -80,7 +80,7 @@ TEST(NftablesRefusal, ARefusalWhileAnotherIsRepairedEndsWithTheNextCall) {
   const auto after = states_after();
   const std::string wanted = fresh_text(after);
   for (const auto& before : {std::vector<model::ServiceState>(), states_before()}) {
-    for (const std::uint64_t again : {0, 9}) {
+    for (const std::uint64_t again : {std::uint64_t{0}, std::uint64_t{9}}) {
       std::uint64_t second = 0;
       for (std::uint64_t nth = 0;; ++nth) {
         Refused refused(before, kTinyChunk, nth);

@@ -4,13 +4,14 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "net/nft/match.h"
 
 namespace fairlead::cni {
 namespace {
 
 using net::Family;
 namespace expr = nft::expr;
-using Exprs = std::vector<nft::Expr>;
+using namespace nft::match;
 using nft::DataType;
 
 constexpr std::int32_t kNatDestination = -100;   // NF_IP_PRI_NAT_DST
@@ -23,33 +24,11 @@ constexpr std::uint32_t kKnown = 2 | 4;          // NF_CT_STATE_BIT of ESTABLISH
 // Registers: keys are loaded from the first one, values of Ports and Bound from this one. With IPv6 all 16 are in use.
 constexpr std::uint32_t kValue = 6;
 
-std::uint32_t size_of(Family f) { return f == Family::V4 ? 4 : 16; }
-std::uint32_t registers(Family f) { return size_of(f) / 4; }
 const char* suffix(Family f) { return f == Family::V4 ? "4" : "6"; }
 std::string named(const char* name, Family f) { return base::cat(name, suffix(f)); }
 
-Exprs operator+(Exprs a, const Exprs& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-expr::LoadPayload source(Family f, std::uint32_t to) {
-  return {expr::Base::Network, f == Family::V4 ? 12U : 8U, size_of(f), to};
-}
-expr::LoadPayload destination(Family f, std::uint32_t to) {
-  return {expr::Base::Network, f == Family::V4 ? 16U : 24U, size_of(f), to};
-}
-// The destination port stands at byte 2 in TCP, UDP and SCTP alike.
-Exprs load_port(std::uint32_t to) {
-  return {expr::LoadMeta{expr::MetaKey::L4Protocol, to}, expr::LoadPayload{expr::Base::Transport, 2, 2, to + 1}};
-}
-std::string mask_of(Family f, std::uint32_t bits) {
-  std::string mask(size_of(f), '\0');
-  for (unsigned i = 0; i < bits; ++i) mask[i / 8] = static_cast<char>(mask[i / 8] | 0x80 >> i % 8);
-  return mask;
-}
 expr::Mask keep_bits(Family f, std::uint32_t reg, std::uint32_t bits) {
-  return {reg, mask_of(f, bits), std::string(size_of(f), '\0')};
+  return {reg, mask_of(f, bits), std::string(address_size(f), '\0')};
 }
 expr::Lookup in(SetId set, std::uint32_t key = 0) { return {set_of(set).name, key, std::nullopt}; }
 expr::Verdict jump(const std::string& chain) { return {expr::Then::Jump, chain}; }
@@ -82,7 +61,7 @@ Exprs interface_in(expr::MetaKey which, SetId set) { return {expr::LoadMeta{whic
 // From kValue on: the container's port, the pod's address; where the packet's destination is an open host port.
 Exprs find_port(Family f, bool bound) {
   if (bound) {
-    return Exprs{destination(f, 0)} + load_port(registers(f)) +
+    return Exprs{destination(f, 0)} + load_port(address_registers(f)) +
            Exprs{expr::Lookup{set_of(of_family(SetId::Bound4, f)).name, 0, kValue}};
   }
   return Exprs{expr::LoadAddressType{false, 0}, expr::Compare{0, true, bytes_of(kLocal)}} + load_port(0) +
@@ -247,7 +226,7 @@ SetId of_family(SetId v4, Family family) {
 
 std::vector<nft::Rule> rules_of(const Extra& extra) {
   const Family f = extra.family;
-  const std::uint32_t n = registers(f);
+  const std::uint32_t n = address_registers(f);
   const std::uint32_t length = extra.code & 0xff;
   const std::string text = base::cat("/", length);
   if (extra.kind == Extra::Kind::Near) {
@@ -321,7 +300,7 @@ nft::Element element_of(const std::string& key, const std::string& data) {
 
 std::string bytes_of(const net::Ip& ip) {
   const auto& bytes = ip.bytes();
-  const std::size_t size = size_of(ip.family());
+  const std::size_t size = address_size(ip.family());
   return {reinterpret_cast<const char*>(bytes.data()) + (bytes.size() - size), size};
 }
 std::string bytes_of(std::uint32_t number) { return {reinterpret_cast<const char*>(&number), sizeof number}; }

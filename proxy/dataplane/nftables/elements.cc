@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "net/nft/match.h"
 #include "proxy/dataplane/nftables/codes.h"
 
 namespace fairlead::proxy::dataplane::nftables {
@@ -15,7 +16,7 @@ using nft::DataType;
 // A service has at most this many endpoints; an element beyond was not written by us.
 constexpr std::uint32_t kMaxIndex = 1U << 20;
 
-std::uint32_t address_size(Family family) { return family == Family::V4 ? 4 : 16; }
+using nft::match::address_size;
 std::uint8_t bits_of(Family family) { return family == Family::V4 ? 32 : 128; }
 
 // Writes fields one after the other, each padded to a register.

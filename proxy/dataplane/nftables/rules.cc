@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "net/nft/match.h"
 #include "proxy/dataplane/nftables/elements.h"
 
 namespace fairlead::proxy::dataplane::nftables {
@@ -10,32 +11,14 @@ namespace {
 
 using net::Family;
 namespace expr = nft::expr;
-using Exprs = std::vector<nft::Expr>;
+using namespace nft::match;
 
 constexpr std::int32_t kBeforeRouting = -100;  // NF_IP_PRI_NAT_DST, "dstnat"
 constexpr std::int32_t kSourceNat = 100;       // NF_IP_PRI_NAT_SRC, "srcnat"
 constexpr std::int32_t kFilter = 0;            // NF_IP_PRI_FILTER
 
-std::uint32_t address_size(Family family) { return family == Family::V4 ? 4 : 16; }
-std::uint32_t address_registers(Family family) { return address_size(family) / 4; }
-
 std::string in_register(std::uint32_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
 
-Exprs operator+(Exprs a, const Exprs& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-expr::LoadPayload source(Family f, std::uint32_t to) {
-  return {expr::Base::Network, f == Family::V4 ? 12U : 8U, address_size(f), to};
-}
-expr::LoadPayload destination(Family f, std::uint32_t to) {
-  return {expr::Base::Network, f == Family::V4 ? 16U : 24U, address_size(f), to};
-}
-// l4proto . dport; the destination port stands at byte 2 in TCP, UDP and SCTP alike.
-Exprs load_port(std::uint32_t to) {
-  return {expr::LoadMeta{expr::MetaKey::L4Protocol, to}, expr::LoadPayload{expr::Base::Transport, 2, 2, to + 1}};
-}
 // address . protocol . port, with address 0 for a node port.
 Exprs load_frontend(Family f, bool node_port, std::uint32_t to) {
   Exprs exprs;
@@ -47,11 +30,6 @@ Exprs load_frontend(Family f, bool node_port, std::uint32_t to) {
   return std::move(exprs) + load_port(to + address_registers(f));
 }
 
-std::string mask_of(Family f, unsigned bits) {
-  std::string mask(address_size(f), '\0');
-  for (unsigned i = 0; i < bits; ++i) mask[i / 8] = static_cast<char>(mask[i / 8] | 0x80 >> i % 8);
-  return mask;
-}
 std::string bytes_of(const net::Prefix& prefix) {
   const auto& bytes = prefix.address.bytes();
   const std::size_t size = address_size(prefix.family());

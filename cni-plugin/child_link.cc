@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "cni-plugin/delegate.h"
+#include "cni-plugin/host_link.h"
 #include "cni-plugin/marks.h"
 
 namespace fairlead::cni {
@@ -58,6 +60,11 @@ Status configure_child(const Call& call, Inside& inside, NetResult& result) {
   inside.link.name = call.attachment.ifname;
   result.interfaces = {told(inside, call.netns)};
   return {};
+}
+
+Status remove_child(const Call& call, const World& world) {
+  TRY(remove_interface(call));
+  return has_ipam(call) ? ipam_del(call, world) : Status();
 }
 
 }  // namespace fairlead::cni

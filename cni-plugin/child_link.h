@@ -34,6 +34,9 @@ Result<Inside> create_child(const Call& call, Place place, const Master& master,
 // Addresses, routes and name in one write; `result` gets its interface.
 Status configure_child(const Call& call, Inside& inside, NetResult& result);
 
+// DEL: the link, then its addresses.
+Status remove_child(const Call& call, const World& world);
+
 // A number of IFLA_INFO_DATA.
 template <typename Number>
 Number child_number(const net::LinkInfo& link, std::uint16_t attribute) {

@@ -45,11 +45,6 @@ Result<NetResult> add(const Call& call, const World& world) {
   return result;
 }
 
-Status del(const Call& call, const World& world) {
-  TRY(remove_interface(call));
-  return has_ipam(call) ? ipam_del(call, world) : Status();
-}
-
 Status check(const Call& call, const World& world) {
   const IpvlanConfig config = TRY(parse_ipvlan_config(call));
   if (has_ipam(call)) TRY(ipam_check(call, world));
@@ -85,7 +80,7 @@ const Plugin kIpvlan{.name = "ipvlan",
                      .oldest_version = kVersions[0],
                      .about = "a link that shares the MAC of one of the host's",
                      .add = add,
-                     .del = del,
+                     .del = remove_child,
                      .check = check};
 
 }  // namespace fairlead::cni

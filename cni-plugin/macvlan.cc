@@ -82,11 +82,6 @@ Result<NetResult> add(const Call& call, const World& world) {
   return result;
 }
 
-Status del(const Call& call, const World& world) {
-  TRY(remove_interface(call));
-  return has_ipam(call) ? ipam_del(call, world) : Status();
-}
-
 Status check(const Call& call, const World& world) {
   const MacvlanConfig config = TRY(read_config(call));
   if (has_ipam(call)) TRY(ipam_check(call, world));
@@ -103,7 +98,7 @@ const Plugin kMacvlan{.name = "macvlan",
                       .oldest_version = kVersions[0],
                       .about = "a link with a MAC of its own on one of the host's",
                       .add = add,
-                      .del = del,
+                      .del = remove_child,
                       .check = check};
 
 }  // namespace fairlead::cni

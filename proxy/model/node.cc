@@ -13,7 +13,6 @@ using net::Prefix;
 constexpr Family kFamilies[] = {Family::V4, Family::V6};
 
 Prefix everything(Family family) { return {family == Family::V4 ? Ip::v4(0, 0, 0, 0) : Ip(), 0}; }
-Prefix host(const Ip& address) { return {address, static_cast<std::uint8_t>(address.is_v4() ? 32 : 128)}; }
 
 template <typename T>
 const T* first_of(const std::vector<T>& list, Family family) {
@@ -70,7 +69,7 @@ std::vector<Prefix> node_port_addresses(const NodeView& view) {
   if (view.config.node_ports_on_primary) {
     named.clear();
     for (const Ip& address : view.addresses) {
-      if (!address.is_loopback()) named.push_back(host(address));
+      if (!address.is_loopback()) named.push_back(Prefix::host(address));
     }
   }
   std::sort(named.begin(), named.end());

@@ -80,7 +80,7 @@ std::vector<net::Prefix> allowed_sources(const kube::Service& service, net::Fami
   });
   for (const net::Ip& ip : service.load_balancer_ips) {
     if (!takes_in_node || ip.family() != family) continue;
-    out.push_back({ip, static_cast<std::uint8_t>(family == net::Family::V4 ? 32 : 128)});
+    out.push_back(net::Prefix::host(ip));
   }
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());

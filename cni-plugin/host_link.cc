@@ -1,15 +1,12 @@
 #include "cni-plugin/host_link.h"
 
 #include <linux/netlink.h>
-#include <signal.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "base/beside.h"
 #include "base/strings.h"
 #include "cni-plugin/container_link.h"
 #include "cni-plugin/lifecycle.h"
@@ -43,18 +40,9 @@ Result<HostName> host_name(net::Rtnl& host, const Attachment& attachment) {
   return Error(cat(kNames, " names for the host's end are all taken, the first is ", host_link_name(attachment)));
 }
 
-// In the child: only what a signal handler may do, then the end.
-[[noreturn]] void order_and_exit(int socket, const std::string& request) {
-  constexpr unsigned kEverything = ~0U;
-  if (::dup2(socket, 0) != 0) ::_exit(1);
-#ifdef SYS_close_range
-  const bool closed = ::syscall(SYS_close_range, 1U, kEverything, 0U) == 0;
-#else
-  const bool closed = false;
-#endif
-  for (int fd = 1; !closed && fd < 1024; ++fd) ::close(fd);  // linux before v5.9
-  (void)!::send(0, request.data(), request.size(), 0);
-  ::_exit(0);
+// In the child.
+void send_order(const base::Errand& errand) {
+  (void)!::send(errand.descriptors[0], errand.bytes.data(), errand.size, 0);
 }
 
 bool is_marked(const net::LinkInfo& link) { return link.alias.starts_with("fairlead:"); }
@@ -141,12 +129,11 @@ Status remove_link(std::uint32_t index) {
   net::LinkEvents events = TRY(net::LinkEvents::open());
   const net::NetlinkSocket socket = TRY(net::NetlinkSocket::open(NETLINK_ROUTE));
   const std::string request = net::delete_link_message(index).finished();
-  const pid_t child = ::fork();
-  if (child == 0) order_and_exit(socket.fd(), request);
-  // The child is not waited for: we exit before it, and init takes it over. One that outlives its 30 ms in a process
-  // that goes on is a zombie until that one exits.
+  base::Errand errand{.descriptors = {socket.fd(), -1}};
+  errand.size = request.copy(errand.bytes.data(), errand.bytes.size());
+  const bool started = base::start_beside(send_order, errand);
   const auto gone = [&](const net::LinkEvent& event) { return event.deleted && event.index == index; };
-  if (child > 0 && TRY(events.await(kRemoval, gone))) return {};
+  if (started && TRY(events.await(kRemoval, gone))) return {};
   return remove_now(index);
 }
 

@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/beside.h"
 #include "base/strings.h"
 #include "net/nft/encode.h"
 #include "net/nft/objects.h"
@@ -96,6 +97,15 @@ void make_room(int fd, std::size_t bytes) {
   const int needed = static_cast<int>(bytes + kOverhead);
   if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &needed, sizeof needed) == 0) return;
   (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &needed, sizeof needed);
+}
+
+// In the child. The kernel waits with everybody's commits locked out. So two grace periods pass here first, in which its
+// own ends.
+void close_later(const base::Errand& errand) {
+  char nothing = 0;
+  while (::read(errand.descriptors[1], &nothing, 1) < 0 && errno == EINTR) {
+  }
+  for (int i = 0; i < 2; ++i) ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
 }  // namespace
@@ -181,19 +191,7 @@ void close_elsewhere(NetlinkSocket socket) {
   const base::Fd waits(gone[0]);
   const base::Fd tells(gone[1]);  // closed behind our side of the socket, which lets the child go on to its own
   const NetlinkSocket ours = std::move(socket);
-  if (::fork() != 0) return;  // without a child we wait ourselves
-  // From here on only system calls: other threads of the parent may hold any lock.
-  const auto low = static_cast<unsigned>(std::min(ours.fd(), waits.get()));
-  const auto high = static_cast<unsigned>(std::max(ours.fd(), waits.get()));
-  if (low > 0) ::close_range(0, low - 1, 0);
-  if (high > low + 1) ::close_range(low + 1, high - 1, 0);
-  ::close_range(high + 1, ~0U, 0);
-  char nothing = 0;
-  while (::read(waits.get(), &nothing, 1) < 0 && errno == EINTR) {
-  }
-  // The kernel waits with everybody's commits locked out. So two grace periods pass here first, in which its own ends.
-  for (int i = 0; i < 2; ++i) ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-  ::_exit(0);
+  base::start_beside(close_later, {.descriptors = {ours.fd(), waits.get()}});  // without a child we wait ourselves
 }
 
 }  // namespace fairlead::net::nft

@@ -1,9 +1,14 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <map>
 
+#include "base/beside.h"
 #include "base/delta.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/result.h"
@@ -91,6 +96,34 @@ TEST(File, AnAtomicWriteReplacesTheWholeFile) {
   ::unlink(path.c_str());
   ::rmdir(directory);
   EXPECT_EQ(read_file(path).error().errno_value(), ENOENT);
+}
+
+// Says in its first descriptor whether the second one is open, and the bytes it was given.
+void tell(const Errand& errand) {
+  const char open = ::lseek(errand.descriptors[0] + 1, 0, SEEK_CUR) < 0 ? 'n' : 'y';
+  (void)!::write(errand.descriptors[0], &open, 1);
+  (void)!::write(errand.descriptors[0], errand.bytes.data(), errand.size);
+}
+
+TEST(StartBeside, RunsTheErrandWithNoOtherDescriptorThanTheNamedOnes) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const Fd from(ends[0]);
+  Fd to(ends[1]);
+  const Fd other(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(other.get(), to.get() + 1);
+  Errand errand{.descriptors = {to.get(), -1}};
+  errand.size = std::string("hello").copy(errand.bytes.data(), errand.bytes.size());
+  ASSERT_TRUE(start_beside(tell, errand));
+  errand.bytes.fill('x');
+  to.reset();
+  std::string heard;
+  char c = 0;
+  while (::read(from.get(), &c, 1) == 1) heard += c;
+  EXPECT_EQ(heard, "nhello");
+  int status = 1;
+  EXPECT_GT(::wait(&status), 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Subprocess, FeedsInputAndCollectsBothOutputs) {

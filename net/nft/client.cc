@@ -99,8 +99,8 @@ void make_room(int fd, std::size_t bytes) {
   (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &needed, sizeof needed);
 }
 
-// In the child. The kernel waits with everybody's commits locked out. So two grace periods pass here first, in which its
-// own ends.
+// In the child. The kernel waits with everybody's commits locked out. So two grace periods pass here first, in which
+// its own ends.
 void close_later(const base::Errand& errand) {
   char nothing = 0;
   while (::read(errand.descriptors[1], &nothing, 1) < 0 && errno == EINTR) {

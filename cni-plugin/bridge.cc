@@ -209,6 +209,7 @@ Status check(const Call& call, const World& world) {
 const Plugin kBridge{.name = "bridge",
                      .oldest_version = kVersions[0],
                      .about = "a veth to a bridge of the host",
+                     .has_ipam = true,
                      .add = add,
                      .del = unwire_alone,
                      .check = check,

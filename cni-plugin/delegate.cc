@@ -113,6 +113,12 @@ Status run(const Call& call, const World& world, Verb verb, InProcess Plugin::*f
 
 }  // namespace
 
+Status find_ipam(const Call& call) {
+  const std::string type = TRY(ipam_type(call));
+  if (in_process(type) == nullptr) TRY(find_executable(type, call.path));
+  return {};
+}
+
 bool has_ipam(const Call& call) {
   const auto config = Fields::of(call.config);
   const auto ipam = config ? config->object("ipam") : Result<Fields>(config.error());

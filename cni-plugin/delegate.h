@@ -14,6 +14,9 @@ Status ipam_check(const Call& call, const World& world);
 Status ipam_status(const Call& call, const World& world);
 Status ipam_gc(const Call& call, const World& world);
 
+// Whether there is such a plugin, before anything is done. An ADD that begins without it could not be undone either.
+Status find_ipam(const Call& call);
+
 // Whether the configuration has an ipam section with a type.
 bool has_ipam(const Call& call);
 

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "cni-plugin/journal.h"
 #include "cni-plugin/testing.h"
 
 namespace fairlead::cni {
@@ -124,6 +125,23 @@ TEST_F(Delegate, OnlyANameIsAllowedAndOnlyInCniPath) {
   EXPECT_EQ(refused(R"({"type":"sh"})"),
             base::cat(R"(7: ipam.type: no plugin "sh" in CNI_PATH [/nowhere:)", folder_.path(), "]"));
   EXPECT_EQ(refused(R"({"type":5})"), "6: ipam.type: must be a string, not an integer (5)");
+}
+
+// What has begun without it could not be undone without it, nor begun again with another.
+TEST_F(Delegate, AnAddWithoutItsIpamPluginDoesNotBegin) {
+  testing::Fake fake;
+  Plugin plugin = testing::Fake::plugin();
+  plugin.has_ipam = true;
+  const auto add = [&](std::string_view ipam) {
+    Environment variables = testing::variables("ADD");
+    variables["CNI_PATH"] = folder_.path();
+    return testing::ask(plugin, variables, call(ipam).stdin_text, world_).exit_code;
+  };
+  EXPECT_EQ(add(R"({"type":"typo"})"), 1);
+  EXPECT_EQ(add(R"({"type":"../static"})"), 1);
+  EXPECT_EQ(fake.asked.size(), 0U);
+  EXPECT_TRUE(list_records(world_, "net").empty());
+  EXPECT_EQ(add(R"({"type":"static"})"), 0);
 }
 
 TEST_F(Delegate, AnExecutableThatIsBeingWrittenIsWaitedFor) {

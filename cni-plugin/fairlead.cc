@@ -94,6 +94,7 @@ Status gc(const Call& call, const World& world) {
 const Plugin kFairlead{.name = "fairlead",
                        .oldest_version = kVersions[0],
                        .about = "a pod's interface, host ports, bandwidth and firewall in one",
+                       .has_ipam = true,
                        .add = add,
                        .del = del,
                        .check = check,

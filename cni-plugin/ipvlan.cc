@@ -79,6 +79,7 @@ std::string ipvlan_data(const IpvlanConfig& config) {
 const Plugin kIpvlan{.name = "ipvlan",
                      .oldest_version = kVersions[0],
                      .about = "a link that shares the MAC of one of the host's",
+                     .has_ipam = true,
                      .add = add,
                      .del = remove_child,
                      .check = check};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cni-plugin/delegate.h"
+
 namespace fairlead::cni {
 namespace {
 
@@ -74,6 +76,7 @@ Status finish(const Plugin& plugin, Entry& entry, const World& world) {
 
 Result<std::string> add_attachment(const Plugin& plugin, const Call& call, const World& world, std::string& notes) {
   if (!plugin.leaves_traces) return add_or_undo(plugin, call, world).result;
+  if (plugin.has_ipam && has_ipam(call)) TRY(find_ipam(call));
   Entry entry = TRY(Entry::open(record_path(world, plugin.name, call.attachment)));
   notes += entry.warning();
   const bool second = entry.record() && stands(*entry.record(), world);

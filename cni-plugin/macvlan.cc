@@ -97,6 +97,7 @@ Status check(const Call& call, const World& world) {
 const Plugin kMacvlan{.name = "macvlan",
                       .oldest_version = kVersions[0],
                       .about = "a link with a MAC of its own on one of the host's",
+                      .has_ipam = true,
                       .add = add,
                       .del = remove_child,
                       .check = check};

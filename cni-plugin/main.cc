@@ -64,28 +64,34 @@ World host() {
   return world;
 }
 
-Answer usage() {
+// Asked for, on stdout; else behind what was wrong.
+Answer usage(std::string_view wrong = {}) {
   std::string names;
   for (const Plugin* plugin : plugins()) base::append(names, base::cat("  ", plugin->name, ": ", plugin->about, "\n"));
-  return {2, "",
-          base::cat(kProgram, ": CNI plugins in one executable; it is the one whose name it is called by:\n", names,
-                    "Under its own name:\n"
-                    "  sweep: tells in JSON which attachments on record cannot be alive\n"
-                    "  release RECORD...: takes away what is left of those\n"
-                    "  --namespaces-of=PID before either: in the mount and network namespaces of that process\n")};
+  std::string text =
+      base::cat(kProgram, ": CNI plugins in one executable; it is the one whose name it is called by:\n", names,
+                "Under its own name:\n"
+                "  sweep: tells in JSON which attachments on record cannot be alive\n"
+                "  release RECORD...: takes away what is left of those\n"
+                "  --namespaces-of=PID before either: in the mount and network namespaces of that process\n");
+  if (wrong.empty()) return {0, std::move(text), ""};
+  return {2, "", base::cat(kProgram, ": ", wrong, "\n\n", text)};
 }
 
 Answer run_for_agent(std::vector<std::string> arguments) {
   constexpr std::string_view kNamespacesOf = "--namespaces-of=";
   if (!arguments.empty() && arguments[0].substr(0, kNamespacesOf.size()) == kNamespacesOf) {
     const auto pid = base::parse_number<int>(std::string_view(arguments[0]).substr(kNamespacesOf.size()));
-    if (!pid) return usage();
+    if (!pid) return usage(base::cat("\"", arguments[0], "\": a process id is needed"));
     if (const Status entered = enter_namespaces_of(*pid); !entered)
       return {1, "", base::cat(kProgram, ": ", entered.error().message(), "\n")};
     arguments.erase(arguments.begin());
   }
   if (arguments == std::vector<std::string>{"sweep"}) return sweep(host());
-  if (arguments.size() < 2 || arguments[0] != "release") return usage();
+  if (arguments.empty()) return usage("called by a name that is no plugin's, with nothing to do");
+  if (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") return usage();
+  if (arguments[0] != "release") return usage(base::cat("\"", base::join(arguments, " "), "\" is not known here"));
+  if (arguments.size() < 2) return usage("release: a RECORD is needed, as sweep lists them");
   arguments.erase(arguments.begin());
   return release(arguments, host());
 }

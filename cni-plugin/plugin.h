@@ -26,6 +26,7 @@ struct Plugin {
   std::string_view about;           // what it prints when it is called without CNI_COMMAND
   // Whether it leaves things outside the container's network namespace, so that a record of it is kept.
   bool leaves_traces = true;
+  bool has_ipam = false;  // whether `ipam` of the configuration means something to it
   Result<NetResult> (*add)(const Call&, const World&) = nullptr;
   Status (*del)(const Call&, const World&) = nullptr;
   Status (*check)(const Call&, const World&) = nullptr;   // null: nothing to check

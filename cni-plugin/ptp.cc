@@ -87,6 +87,7 @@ Status check(const Call& call, const World& world) {
 const Plugin kPtp{.name = "ptp",
                   .oldest_version = kVersions[0],
                   .about = "a veth to the host, which routes",
+                  .has_ipam = true,
                   .add = add,
                   .del = unwire_alone,
                   .check = check,

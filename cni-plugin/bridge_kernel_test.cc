@@ -182,7 +182,7 @@ TEST_F(CniBridge, AFailedAddLeavesNothingBehind) {
     Container& a = container();
     const std::string no_ipam = R"({"cniVersion":"1.1.0","name":"pods","type":"bridge","ipam":{"type":"no-such"}})";
     EXPECT_NE(refused("bridge", "a", a, no_ipam).find("no-such"), std::string::npos);
-    EXPECT_EQ(links(host), (Names{"cni0", "lo"}));
+    EXPECT_EQ(links(host), (Names{"lo"}));
     EXPECT_EQ(links(a), (Names{"lo"}));
     // The gateway cannot be reached, so its route is refused when everything else stands.
     const std::string bad_route =

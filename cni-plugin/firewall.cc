@@ -2,7 +2,6 @@
 // for (docs/adr/0017), and `ingressPolicy` says which bridges may talk to each other.
 #include "cni-plugin/firewall.h"
 
-#include <charconv>
 #include <cstdio>
 
 #include "base/file.h"
@@ -47,17 +46,6 @@ Result<std::string> read_admin_chain(const Fields& config) {
   return chain;
 }
 
-// The two halves of the mark, which is 16 hex digits.
-std::string mark_bytes(const Attachment& attachment) {
-  const std::string mark = element_mark(attachment);
-  const auto half = [&](std::size_t at) {
-    std::uint32_t number = 0;
-    std::from_chars(mark.data() + at, mark.data() + at + 8, number, 16);
-    return bytes_of(number);
-  };
-  return half(0) + half(8);
-}
-
 bool is_host_end(const Interface& interface) { return interface.sandbox.empty(); }
 
 // The bridge plugin's result: the bridge first, then the host end of the veth.
@@ -69,7 +57,7 @@ Result<std::string> bridge_of(const Fields& config, const NetResult& previous) {
 Status add_ingress(const Call& call, const Fields& config, Ingress ingress, Claims& claims) {
   if (ingress == Ingress::Open) return {};
   const std::string bridge = interface_bytes(TRY(bridge_of(config, *call.previous)));
-  claims.elements.push_back({SetId::FenceUsers, element_of(bridge + mark_bytes(call.attachment))});
+  claims.elements.push_back({SetId::FenceUsers, element_of(bridge + digest_bytes(element_mark(call.attachment)))});
   claims.elements.push_back({SetId::Fences, element_of(bridge)});
   if (ingress == Ingress::SameBridge) claims.elements.push_back({SetId::FenceLoops, element_of(bridge + bridge)});
   if (ingress != Ingress::Isolated) return {};

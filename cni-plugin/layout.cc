@@ -1,14 +1,17 @@
 #include "cni-plugin/layout.h"
 
 #include <array>
+#include <charconv>
 #include <cstring>
 
 #include "base/strings.h"
+#include "cni-plugin/marks.h"
 #include "net/nft/match.h"
 
 namespace fairlead::cni {
 namespace {
 
+using base::cat;
 using net::Family;
 namespace expr = nft::expr;
 using namespace nft::match;
@@ -58,15 +61,21 @@ Exprs lies_in(const expr::LoadPayload& load, Family f, const std::string& networ
 }
 Exprs interface_in(expr::MetaKey which, SetId set) { return {expr::LoadMeta{which, 0}, in(set)}; }
 
-// From kValue on: the container's port, the pod's address; where the packet's destination is an open host port.
-Exprs find_port(Family f, bool bound) {
-  if (bound) {
-    return Exprs{destination(f, 0)} + load_port(address_registers(f)) +
-           Exprs{expr::Lookup{set_of(of_family(SetId::Bound4, f)).name, 0, kValue}};
-  }
-  return Exprs{expr::LoadAddressType{false, 0}, expr::Compare{0, true, bytes_of(kLocal)}} + load_port(0) +
-         Exprs{expr::Lookup{set_of(of_family(SetId::Ports4, f)).name, 0, kValue}};
+// From kValue on: the container's port, the pod's address; where the packet's destination is an open host port, of
+// those that are open under these conditions. A key may reach into the value's registers: it is read before they are
+// written.
+Exprs find_port(Family f, bool bound, const Conditions& under = {}) {
+  const std::uint32_t id = bound ? address_registers(f) : 0;
+  const Exprs load_id = under.empty() ? Exprs{} : Exprs{expr::LoadValue{id_of(under), id}};
+  const Exprs key = exprs_of(under, f) +
+                    (bound ? Exprs{destination(f, 0)}
+                           : Exprs{expr::LoadAddressType{false, 0}, expr::Compare{0, true, bytes_of(kLocal)}}) +
+                    load_id + load_port(under.empty() ? id : id + 2);
+  const SetId any = bound ? SetId::Bound4 : SetId::Ports4;
+  const SetId when = bound ? SetId::WhenBound4 : SetId::WhenPorts4;
+  return key + Exprs{expr::Lookup{set_of(of_family(under.empty() ? any : when, f)).name, 0, kValue}};
 }
+Exprs to_pod(Family f) { return {expr::Dnat{f, kValue + 1, kValue}}; }
 
 struct Standing {
   nft::Chain chain;
@@ -79,12 +88,13 @@ nft::Chain base(const char* name, nft::ChainType type, nft::Hook hook, std::int3
 
 // No rule of it is ever removed, so a change of one needs another text.
 std::vector<Standing> ports(Family f) {
-  const Exprs to_pod{expr::Dnat{f, kValue + 1, kValue}};
   return {{{named("marks", f), {}}, {}},
+          {{named("when", f), {}}, {}},
           {{named("ports", f), {}},
            {{"who needs to be masqueraded", {jump(named("marks", f))}},
-            {"host ports of one address", find_port(f, true) + to_pod},
-            {"host ports", find_port(f, false) + to_pod}}},
+            {"host ports under a condition", {jump(named("when", f))}},
+            {"host ports of one address", find_port(f, true) + to_pod(f)},
+            {"host ports", find_port(f, false) + to_pod(f)}}},
           {{named("hairpin", f), {}}, {}}};
 }
 
@@ -196,12 +206,21 @@ std::vector<nft::Set> make_sets() {
        {pair("leaving", {a}, {}, false), pair("near", {a, a}, {DataType::Mark}, false),
         pair("ports", {}, {DataType::Protocol, DataType::Service}, true),
         pair("bound", {a}, {DataType::Protocol, DataType::Service}, true),
+        pair("when-ports", {}, {DataType::Mark, DataType::Mark, DataType::Protocol, DataType::Service}, true),
+        pair("when-bound", {a}, {DataType::Mark, DataType::Mark, DataType::Protocol, DataType::Service}, true),
         pair("sources", {a, a}, {DataType::Mark}, false), pair("open", {a}, {}, false), one("fences", {link}),
         one("fence-loops", {link, link}), one("fence-users", {link, DataType::Mark, DataType::Mark}),
         one("guarded", {link}), one("macs", {link, DataType::Ether}), one("closed", {link})}) {
     all.insert(all.end(), sets.begin(), sets.end());
   }
   return all;
+}
+
+// For people, and different for each.
+std::string when_text(const Conditions& conditions) {
+  constexpr std::size_t kShown = 80;
+  const std::string text = to_string(conditions);
+  return cat("when ", digest(text), ": ", text.substr(0, kShown));
 }
 
 }  // namespace
@@ -235,6 +254,11 @@ std::vector<nft::Rule> rules_of(const Extra& extra) {
              {source(f, 0), destination(f, n), keep_bits(f, n, length), expr::LoadValue{bytes_of(extra.code), 2 * n},
               in(of_family(SetId::Near4, f)), then(expr::Then::Accept)}}};
   }
+  if (extra.kind == Extra::Kind::When) {
+    const std::string named_so = when_text(extra.conditions);
+    return {{named("when", f), cat(named_so, ", one address"), find_port(f, true, extra.conditions) + to_pod(f)},
+            {named("when", f), named_so, find_port(f, false, extra.conditions) + to_pod(f)}};
+  }
   const std::uint32_t bit = 1U << (extra.code >> 8);
   const SetId set = of_family(SetId::Sources4, f);
   const std::uint32_t pod = kValue + 1;
@@ -243,14 +267,23 @@ std::vector<nft::Rule> rules_of(const Extra& extra) {
                             change_mark(bit, bit);
   const Exprs is_source{destination(f, 0), source(f, n), keep_bits(f, n, length),
                         expr::LoadValue{bytes_of(extra.code), 2 * n}, in(set)};
-  const std::string marked = base::cat(text, " with bit ", extra.code >> 8);
-  return {{named("marks", f), base::cat(marked, ", one address"), find_port(f, true) + mark_source},
-          {named("marks", f), marked, find_port(f, false) + mark_source},
-          {named("hairpin", f), marked, mark_has(bit) + translated() + is_source + Exprs{expr::Masquerade{}}}};
+  const bool any = extra.conditions.empty();
+  const std::string marked =
+      cat(text, " with bit ", extra.code >> 8, any ? "" : " ", any ? "" : when_text(extra.conditions));
+  std::vector<nft::Rule> rules{
+      {named("marks", f), cat(marked, ", one address"), find_port(f, true, extra.conditions) + mark_source},
+      {named("marks", f), marked, find_port(f, false, extra.conditions) + mark_source}};
+  if (any)
+    rules.push_back(
+        {named("hairpin", f), marked, mark_has(bit) + translated() + is_source + Exprs{expr::Masquerade{}}});
+  return rules;
 }
 
+std::string id_of(const Conditions& conditions) { return digest_bytes(digest(to_string(conditions))); }
+
 bool holds_extras(const std::string& chain) {
-  return chain.starts_with("near") || chain.starts_with("marks") || chain.starts_with("hairpin");
+  return chain.starts_with("near") || chain.starts_with("marks") || chain.starts_with("hairpin") ||
+         chain.starts_with("when");
 }
 
 nft::Batch create_table(const nft::TableId& table) {
@@ -311,6 +344,15 @@ std::string interface_bytes(const std::string& name) {
   std::string bytes = name;
   bytes.resize(16);  // IFNAMSIZ
   return bytes;
+}
+
+std::string digest_bytes(const std::string& digest) {
+  const auto half = [&](std::size_t at) {
+    std::uint32_t number = 0;
+    std::from_chars(digest.data() + at, digest.data() + at + 8, number, 16);
+    return bytes_of(number);
+  };
+  return half(0) + half(8);
 }
 
 }  // namespace fairlead::cni

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cni-plugin/conditions.h"
 #include "net/ip.h"
 #include "net/nft/types.h"
 
@@ -36,6 +37,10 @@ enum class SetId : std::uint8_t {
   Ports6,
   Bound4,  // host address . protocol . host port -> container port . pod
   Bound6,
+  WhenPorts4,  // id_of() a condition . protocol . host port -> container port . pod
+  WhenPorts6,
+  WhenBound4,  // host address . id_of() a condition . protocol . host port -> container port . pod
+  WhenBound6,
   Sources4,  // pod . network . code_of(): who has to be masqueraded to reach a host port of the pod
   Sources6,
   Open4,  // address of a pod that may be forwarded to and from
@@ -48,9 +53,10 @@ enum class SetId : std::uint8_t {
   ClosedPorts,   // host end of a veth that exchanges nothing with other ports of its bridge
 };
 inline constexpr SetId kSets[] = {
-    SetId::Leaving4, SetId::Leaving6,   SetId::Near4,      SetId::Near6,        SetId::Ports4, SetId::Ports6,
-    SetId::Bound4,   SetId::Bound6,     SetId::Sources4,   SetId::Sources6,     SetId::Open4,  SetId::Open6,
-    SetId::Fences,   SetId::FenceLoops, SetId::FenceUsers, SetId::GuardedPorts, SetId::Macs,   SetId::ClosedPorts};
+    SetId::Leaving4,   SetId::Leaving6,     SetId::Near4,      SetId::Near6,      SetId::Ports4,     SetId::Ports6,
+    SetId::Bound4,     SetId::Bound6,       SetId::WhenPorts4, SetId::WhenPorts6, SetId::WhenBound4, SetId::WhenBound6,
+    SetId::Sources4,   SetId::Sources6,     SetId::Open4,      SetId::Open6,      SetId::Fences,     SetId::FenceLoops,
+    SetId::FenceUsers, SetId::GuardedPorts, SetId::Macs,       SetId::ClosedPorts};
 const nft::Set& set_of(SetId id);
 Part part_of(SetId id);
 const nft::TableId& table_of(SetId id);
@@ -64,12 +70,14 @@ constexpr std::uint32_t code_of(std::uint8_t length, std::uint8_t mark_bit) { re
 
 // A group of rules that some element needs.
 struct Extra {
-  enum class Kind : std::uint8_t { Near, Source } kind = Kind::Near;
+  enum class Kind : std::uint8_t { Near, Source, When } kind = Kind::Near;
   net::Family family = net::Family::V4;
-  std::uint32_t code = 0;  // of Near: the length; of Source: code_of()
+  std::uint32_t code = 0;   // of Near: the length; of Source: code_of()
+  Conditions conditions{};  // of When; of Source: only for host ports under these
   auto operator<=>(const Extra&) const = default;
 };
 std::vector<nft::Rule> rules_of(const Extra& extra);
+std::string id_of(const Conditions& conditions);  // 8 bytes of a key
 
 // Creates a table of ours with its chains empty of rules but the standing ones; no error when it is there.
 nft::Batch create_table(const nft::TableId& table);
@@ -96,5 +104,6 @@ std::string bytes_of(const net::Ip& ip);     // 4 or 16
 std::string bytes_of(std::uint32_t number);  // host order
 std::string port_bytes(std::uint16_t port);  // in a register
 std::string interface_bytes(const std::string& name);
+std::string digest_bytes(const std::string& digest);  // 8, of 16 hex digits (marks.h)
 
 }  // namespace fairlead::cni

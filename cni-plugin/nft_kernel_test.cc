@@ -109,6 +109,69 @@ TEST_F(CniNft, AHostPortLeadsToThePodFromEverywhere) {
   EXPECT_TRUE(comments().empty());
 }
 
+TEST_F(CniNft, AConditionSaysWhoReachesAHostPort) {
+  const Server pod(in("a"), SOCK_STREAM, 80);
+  const Call a = call("a", ports(kTcp, R"(, "conditionsV4": ["!", "-s", "192.0.2.0/24", "-m", "comment", "--comment",
+      "not from there"], "conditionsV6": ["ip6", "saddr", "!=", "fd00:2::2"])"));
+  add(kPortmap, a);
+  EXPECT_TRUE(silent_tcp(pod, "outside", "192.0.2.1", 8080));
+  EXPECT_TRUE(silent_tcp(pod, "outside", "fd00:2::1", 8080));
+  EXPECT_EQ(seen_tcp(pod, "c", "192.0.2.1", 8080), "10.3.0.5");
+  EXPECT_EQ(seen_tcp(pod, "host", "127.0.0.1", 8080), "10.1.0.1");
+  EXPECT_EQ(seen_tcp(pod, "a", "192.0.2.1", 8080), "10.1.0.1");  // hairpin
+  EXPECT_EQ(seen_tcp(pod, "a", "fd00:2::1", 8080), "fd00:1::1");
+  on_host([&] { return kPortmap.check(a, {}); });
+  del(kPortmap, bare(a));
+  EXPECT_TRUE(silent_tcp(pod, "c", "192.0.2.1", 8080));
+  EXPECT_FALSE(status_on_host([&] { return kPortmap.check(a, {}); }));
+  EXPECT_TRUE(comments().empty());
+}
+
+TEST_F(CniNft, OneHostPortIsOfTwoPodsUnderTwoConditions) {
+  const Server first(in("a"), SOCK_STREAM, 80);
+  const Server second(in("b"), SOCK_STREAM, 80);
+  const Server third(in("c"), SOCK_STREAM, 80);
+  add(kPortmap, call("a", ports(kTcp, R"(, "conditionsV4": ["ip daddr 192.0.2.1"])")));
+  add(kPortmap,
+      call("b", ports(kTcp, R"(, "conditionsV4": ["-d", "10.3.0.1/32"], "conditionsV6": ["-d", "fd00:2::1"])")));
+  add(kPortmap, call("c", ports(kTcp)));
+  EXPECT_EQ(seen_tcp(first, "outside", "192.0.2.1", 8080), "192.0.2.2");
+  EXPECT_EQ(seen_tcp(second, "outside", "10.3.0.1", 8080), "192.0.2.2");
+  EXPECT_EQ(seen_tcp(second, "outside", "fd00:2::1", 8080), "fd00:2::2");
+  EXPECT_EQ(seen_tcp(third, "outside", "10.1.0.1", 8080), "192.0.2.2") << "who has no condition has the rest";
+  del(kPortmap, bare(call("a", "{}")));
+  EXPECT_EQ(seen_tcp(third, "outside", "192.0.2.1", 8080), "192.0.2.2");
+}
+
+// iptables: what the host itself sends comes in by no interface, so that every "! -i" is met and no "-i".
+TEST_F(CniNft, AnInputInterfaceIsACondition) {
+  const Server pod(in("a"), SOCK_STREAM, 80);
+  add(kPortmap, call("a", ports(kTcp, R"(, "conditionsV4": ["-i", "cni+"])")));
+  EXPECT_EQ(seen_tcp(pod, "b", "192.0.2.1", 8080), "10.1.0.1");
+  EXPECT_TRUE(silent_tcp(pod, "outside", "192.0.2.1", 8080));
+  EXPECT_TRUE(silent_tcp(pod, "host", "192.0.2.1", 8080));
+  del(kPortmap, bare(call("a", "{}")));
+  add(kPortmap, call("a", ports(kTcp, R"(, "conditionsV4": ["!", "-i", "cni0", "-m", "mark", "--mark", "0/0xff",
+      "-m", "addrtype", "--dst-type", "LOCAL"])")));
+  EXPECT_TRUE(silent_tcp(pod, "b", "192.0.2.1", 8080));
+  EXPECT_EQ(seen_tcp(pod, "outside", "192.0.2.1", 8080), "192.0.2.2");
+  EXPECT_EQ(seen_tcp(pod, "host", "192.0.2.1", 8080), "192.0.2.1");
+}
+
+TEST_F(CniNft, AHostAddressAndAConditionAreBothMet) {
+  const Server pod(in("a"), SOCK_STREAM, 80);
+  const Call a = call("a", ports(R"({"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "192.0.2.1"},
+      {"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "fd00:2::1"})",
+                                 R"(, "conditionsV4": ["-s", "192.0.2.2"], "conditionsV6": ["-s", "fd00:2::/64"])"));
+  add(kPortmap, a);
+  EXPECT_EQ(seen_tcp(pod, "outside", "192.0.2.1", 8080), "192.0.2.2");
+  EXPECT_EQ(seen_tcp(pod, "outside", "fd00:2::1", 8080), "fd00:2::2");
+  EXPECT_TRUE(silent_tcp(pod, "c", "192.0.2.1", 8080));
+  EXPECT_TRUE(silent_tcp(pod, "outside", "10.3.0.1", 8080));
+  del(kPortmap, a);
+  EXPECT_TRUE(comments().empty());
+}
+
 TEST_F(CniNft, AHostPortOfOneAddressIsOpenThereOnly) {
   const Server pod(in("a"), SOCK_STREAM, 80);
   const Server any(in("b"), SOCK_STREAM, 80);

@@ -124,6 +124,23 @@ TEST(Portmap, MasqAllIsASourceOfLengthZero) {
   EXPECT_TRUE(has(claims, claim(SetId::Sources6, bytes_of(ip("fd00:1::5")) + at("::", code_of(0, 20)))));
 }
 
+TEST(Portmap, AnExternalMarkChainIsNotNeeded) {
+  EXPECT_EQ(port_claims_of(ports(kTcp, R"(, "externalSetMarkChain": "KUBE-MARK-MASQ")")), port_claims_of(ports(kTcp)));
+}
+
+TEST(Portmap, AConditionIsPartOfTheKeyOfItsFamily) {
+  const Claims claims = port_claims_of(ports(kTcp, R"(, "conditionsV4": ["!", "-d", "192.0.2.0/24"])"));
+  const Conditions condition = parse_conditions({"!", "-d", "192.0.2.0/24"}, Family::V4).value();
+  EXPECT_TRUE(has(claims, claim(SetId::WhenPorts4, id_of(condition) + number(IPPROTO_TCP) + port_bytes(8080),
+                                port_bytes(80) + bytes_of(ip("10.1.0.5")))));
+  EXPECT_TRUE(has(claims, claim(SetId::Ports6, number(IPPROTO_TCP) + port_bytes(8080),
+                                port_bytes(80) + bytes_of(ip("fd00:1::5")))));
+  EXPECT_EQ(claims.elements.size(), 5U) << claims;
+  EXPECT_TRUE(claims.extras.contains({Extra::Kind::When, Family::V4, 0, condition}));
+  EXPECT_TRUE(claims.extras.contains({Extra::Kind::Source, Family::V4, code_of(24, 13), condition}));
+  EXPECT_TRUE(claims.extras.contains({Extra::Kind::Source, Family::V4, code_of(24, 13)}));
+}
+
 TEST(Portmap, WithoutMappingsThereIsNothingToDo) {
   EXPECT_EQ(port_claims_of("{}"), Claims());
   EXPECT_EQ(port_claims_of(R"({"runtimeConfig": {}})"), Claims());
@@ -155,10 +172,12 @@ TEST(Portmap, ErrorsNameTheFieldAndWhatIsAllowed) {
             "7 runtimeConfig.portMappings[0].containerPort: is missing; a port from 1 to 65535 is needed");
   EXPECT_EQ(port_error(R"({"markMasqBit": 32})"), "6 markMasqBit: must be from 0 to 31, not 32");
   EXPECT_EQ(port_error(R"({"backend": "ipvs"})"), "7 backend: \"ipvs\" is neither iptables nor nftables");
-  EXPECT_EQ(port_error(R"({"externalSetMarkChain": "KUBE-MARK-MASQ"})").substr(0, 37),
-            "2 externalSetMarkChain: not supported");
-  EXPECT_EQ(port_error(R"({"conditionsV4": ["-d", "192.0.2.0/24"]})").substr(0, 29), "2 conditionsV4: not supported");
-  EXPECT_EQ(port_error(R"({"conditionsV6": ["-d", "::/0"]})").substr(0, 29), "2 conditionsV6: not supported");
+  EXPECT_EQ(port_error(R"({"externalSetMarkChain": "KUBE-MARK-MASQ", "markMasqBit": 14})"),
+            "7 externalSetMarkChain: cannot be set together with markMasqBit: the chain sets the mark");
+  EXPECT_EQ(port_error(R"({"conditionsV4": ["-m", "set"]})").substr(0, 52),
+            "2 conditionsV4: \"-m set\" is not supported; known are");
+  EXPECT_EQ(port_error(R"({"conditionsV6": ["-d", "192.0.2.0/24"]})"),
+            "7 conditionsV6: \"192.0.2.0/24\" is no IPv6 address or prefix (ADDRESS/BITS)");
   Call alone = call_with(ports(kTcp));
   alone.previous.reset();
   EXPECT_EQ(message_and_code(port_claims(alone)),

@@ -33,12 +33,11 @@ struct Settings {
   bool snat = true;
   bool masquerade_all = false;
   std::uint8_t mark_bit = kDefaultMarkBit;
+  Conditions conditions_v4, conditions_v6;
   std::vector<Mapping> mappings;
-};
 
-Error unsupported(const Fields& config, std::string_view key, std::string_view instead) {
-  return failure(code::kUnsupportedField, config.path_of(key), ": not supported; ", instead);
-}
+  const Conditions& conditions(Family family) const { return family == Family::V4 ? conditions_v4 : conditions_v6; }
+};
 
 Result<std::uint8_t> read_protocol(const Fields& mapping) {
   const auto written = TRY(mapping.text("protocol"));
@@ -70,22 +69,29 @@ Status check_backend(const Fields& config) {
   return config.error("backend", base::cat("\"", *backend, "\" is neither iptables nor nftables"));
 }
 
+// externalSetMarkChain names a chain of iptables by whose mark somebody else masquerades, kube-proxy for one. Here it
+// is done by our own table, whether that chain is there or not (docs/adr/0020).
+Result<std::uint8_t> read_mark_bit(const Fields& config) {
+  const auto bit = TRY(config.integer("markMasqBit", 0, 31));
+  const std::string chain = TRY(config.text("externalSetMarkChain")).value_or("");
+  if (bit && !chain.empty())
+    return config.error("externalSetMarkChain", "cannot be set together with markMasqBit: the chain sets the mark");
+  return static_cast<std::uint8_t>(bit.value_or(kDefaultMarkBit));
+}
+
+Result<Conditions> read_conditions(const Fields& config, std::string_view key, Family family) {
+  const auto words = TRY(config.texts(key));
+  return TRY_CONTEXT(parse_conditions(words, family), config.path_of(key));
+}
+
 Result<Settings> read_settings(const Fields& config) {
   Settings settings;
   TRY(check_backend(config));
   settings.snat = TRY(config.boolean("snat")).value_or(true);
   settings.masquerade_all = TRY(config.boolean("masqAll")).value_or(false);
-  const auto bit = TRY(config.integer("markMasqBit", 0, 31));
-  settings.mark_bit = static_cast<std::uint8_t>(bit.value_or(kDefaultMarkBit));
-  const auto set_mark = TRY(config.text("externalSetMarkChain"));
-  if (set_mark && !set_mark->empty()) {
-    return unsupported(config, "externalSetMarkChain",
-                       "markMasqBit names the bit itself (kube-proxy's KUBE-MARK-MASQ sets 14)");
-  }
-  for (const char* key : {"conditionsV4", "conditionsV6"}) {
-    if (TRY(config.texts(key)).empty()) continue;
-    return unsupported(config, key, "hostIP limits a port to one address, a NetworkPolicy says who may come");
-  }
+  settings.mark_bit = TRY(read_mark_bit(config));
+  settings.conditions_v4 = TRY(read_conditions(config, "conditionsV4", Family::V4));
+  settings.conditions_v6 = TRY(read_conditions(config, "conditionsV6", Family::V6));
   const Fields runtime = TRY(config.object("runtimeConfig"));
   for (const Fields& mapping : TRY(runtime.objects("portMappings"))) {
     settings.mappings.push_back(TRY(read_mapping(mapping)));
@@ -108,20 +114,25 @@ bool applies_to(const Mapping& mapping, Family family) {
   return !mapping.host_ip || mapping.host_ip->family() == family;
 }
 
-Claim claim_of(const Mapping& mapping, const net::Ip& pod) {
-  const std::string port = bytes_of(std::uint32_t{mapping.protocol}) + port_bytes(mapping.host_port);
+Claim claim_of(const Mapping& mapping, const net::Ip& pod, const Conditions& under) {
+  const std::string port = (under.empty() ? std::string() : id_of(under)) + bytes_of(std::uint32_t{mapping.protocol}) +
+                           port_bytes(mapping.host_port);
   const std::string to = port_bytes(mapping.container_port) + bytes_of(pod);
   if (mapping.host_ip && !mapping.host_ip->is_unspecified()) {
-    return {of_family(SetId::Bound4, pod.family()), element_of(bytes_of(*mapping.host_ip) + port, to)};
+    const SetId set = under.empty() ? SetId::Bound4 : SetId::WhenBound4;
+    return {of_family(set, pod.family()), element_of(bytes_of(*mapping.host_ip) + port, to)};
   }
-  return {of_family(SetId::Ports4, pod.family()), element_of(port, to)};
+  return {of_family(under.empty() ? SetId::Ports4 : SetId::WhenPorts4, pod.family()), element_of(port, to)};
 }
 
-void add_source(Claims& claims, const net::Ip& pod, const net::Prefix& from, std::uint8_t bit) {
+void add_source(Claims& claims, const net::Ip& pod, const net::Prefix& from, const Settings& settings) {
+  const std::uint8_t bit = settings.mark_bit;
   const std::uint32_t code = code_of(from.length, bit);
   claims.elements.push_back(
       {of_family(SetId::Sources4, pod.family()), element_of(bytes_of(pod) + bytes_of(from.address) + bytes_of(code))});
   claims.extras.insert({Extra::Kind::Source, pod.family(), code});
+  const Conditions& under = settings.conditions(pod.family());
+  if (!under.empty()) claims.extras.insert({Extra::Kind::Source, pod.family(), code, under});
 }
 
 net::Prefix loopback() { return net::Prefix::of(net::Ip::v4(127, 0, 0, 0), 8); }
@@ -136,23 +147,38 @@ void add_port(Claims& claims, Claim claim) {
 
 void add_family(Claims& claims, const Settings& settings, const net::InterfaceAddress& address) {
   const net::Ip& pod = address.address;
+  const Conditions& under = settings.conditions(pod.family());
   bool any = false;
   bool by_localhost = false;
   for (const Mapping& mapping : settings.mappings) {
     if (!applies_to(mapping, pod.family())) continue;
-    add_port(claims, claim_of(mapping, pod));
+    add_port(claims, claim_of(mapping, pod, under));
+    if (!under.empty()) claims.extras.insert({Extra::Kind::When, pod.family(), 0, under});
     any = true;
     by_localhost =
         by_localhost || !mapping.host_ip || mapping.host_ip->is_unspecified() || mapping.host_ip->is_loopback();
   }
   if (!any || !settings.snat) return;
   const net::Ip none = pod.is_v4() ? net::Ip::v4(0, 0, 0, 0) : net::Ip();
-  add_source(claims, pod, settings.masquerade_all ? net::Prefix::of(none, 0) : address.subnet(), settings.mark_bit);
-  if (pod.is_v4() && by_localhost) add_source(claims, pod, loopback(), settings.mark_bit);
+  add_source(claims, pod, settings.masquerade_all ? net::Prefix::of(none, 0) : address.subnet(), settings);
+  if (pod.is_v4() && by_localhost) add_source(claims, pod, loopback(), settings);
 }
 
-bool is_bound(SetId set) { return set == SetId::Bound4 || set == SetId::Bound6; }
-bool is_port(SetId set) { return is_bound(set) || set == SetId::Ports4 || set == SetId::Ports6; }
+// Which set of host ports; its family; none when it is another set.
+struct PortSet {
+  SetId v4;
+  Family family;
+  bool is_bound() const { return v4 == SetId::Bound4 || v4 == SetId::WhenBound4; }
+  bool is_when() const { return v4 == SetId::WhenPorts4 || v4 == SetId::WhenBound4; }
+};
+std::optional<PortSet> port_set(SetId set) {
+  for (const SetId v4 : {SetId::Ports4, SetId::Bound4, SetId::WhenPorts4, SetId::WhenBound4}) {
+    for (const Family family : {Family::V4, Family::V6}) {
+      if (set == of_family(v4, family)) return PortSet{v4, family};
+    }
+  }
+  return std::nullopt;
+}
 
 net::Ip ip_in(std::string_view bytes, Family family) {
   if (family == Family::V4) return net::Ip::from_v4_be(net::netlink_value<std::uint32_t>(bytes));
@@ -162,14 +188,16 @@ net::Ip ip_in(std::string_view bytes, Family family) {
 std::vector<UdpPort> udp_ports(const std::vector<Claim>& claims) {
   std::vector<UdpPort> ports;
   for (const Claim& claim : claims) {
-    if (!is_port(claim.set)) continue;
-    const Family family = claim.set == SetId::Ports4 || claim.set == SetId::Bound4 ? Family::V4 : Family::V6;
+    const auto of = port_set(claim.set);
+    if (!of) continue;
+    const Family family = of->family;
     std::string_view key = claim.element.key_view();
     UdpPort port{.family = family, .host_ip = {}, .host_port = 0, .pod = {}};
-    if (is_bound(claim.set)) {
+    if (of->is_bound()) {
       port.host_ip = ip_in(key, family);
       key.remove_prefix(family == Family::V4 ? 4 : 16);
     }
+    if (of->is_when()) key.remove_prefix(8);
     if (key[0] != IPPROTO_UDP) continue;
     port.host_port =
         static_cast<std::uint16_t>(static_cast<std::uint8_t>(key[4]) << 8 | static_cast<std::uint8_t>(key[5]));

@@ -54,7 +54,7 @@ const std::vector<Difference>& declared_differences() {
                "TuningArgsWin, TuningMacOfCniArgs, TuningOutsideTheNetwork, TuningAnUnknownSysctl, "
                "TuningAllowlist, TuningNotOnTheAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
-               "PortmapWithoutSnat, PortmapMasqAll, PortmapOfNothing, PortmapABadPort, "
+               "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, PortmapABadPort, "
                "FirewallOpensAHostThatForwardsNothing, FirewallABadBackend, FirewallABadPolicy"},
       {.id = "interfaces[].mtu",
        .reason = "told in results of 1.0.0 already, as newer reference plugins do",
@@ -73,7 +73,7 @@ const std::vector<Difference>& declared_differences() {
                "TuningSysctls 1.0.0, TuningOfTheInterfaceByPlaceholder, TuningAttributes 1.0.0, TuningArgsWin, "
                "TuningMacOfCniArgs, TuningAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod 1.0.0, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
-               "PortmapWithoutSnat, PortmapMasqAll, PortmapOfNothing, "
+               "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, "
                "FirewallOpensAHostThatForwardsNothing 1.0.0"},
       {.id = "bridge's own address",
        .reason = "the bridge gets a hardware address of its own, so that it does not change (and pods' neighbour "
@@ -106,7 +106,7 @@ const std::vector<Difference>& declared_differences() {
                "TuningArgsWin, TuningMacOfCniArgs, TuningOutsideTheNetwork, TuningAnUnknownSysctl, "
                "TuningAllowlist, TuningNotOnTheAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
-               "PortmapWithoutSnat, PortmapMasqAll, PortmapOfNothing, PortmapABadPort, "
+               "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, PortmapABadPort, "
                "FirewallOpensAHostThatForwardsNothing, FirewallABadBackend, FirewallABadPolicy"},
       {.id = "nothing is left of a failed ADD",
        .reason =

@@ -160,6 +160,22 @@ std::vector<Row> filter_rows() {
        .steps = {add(http), connect("c2", "192.0.2.1:8080"), del(http)},
        .prior = kOutside,
        .servers = {"c1"}},
+      {.name = "PortmapUnderACondition",
+       .plugins = behind_bridge(
+           R"({"type": "portmap", "conditionsV4": ["!", "-s", "192.0.2.0/24"], "capabilities": {"portMappings": true}})"),
+       .steps = {add(http), connect("c2", "192.0.2.1:8080"), connect("", "127.0.0.1:8080"),
+                 connect("c1", "10.1.0.1:8080"), del(http), connect("", "127.0.0.1:8080")},
+       .prior = kOutside,
+       .servers = {"c1"}},
+      {.name = "PortmapExternalSetMarkChain",
+       .plugins = behind_bridge(
+           R"({"type": "portmap", "externalSetMarkChain": "KUBE-MARK-MASQ", "capabilities": {"portMappings": true}})"),
+       .steps = {add(http), connect("c2", "192.0.2.1:8080"), connect("", "127.0.0.1:8080"),
+                 connect("c1", "192.0.2.1:8080"), del(http)},
+       .prior = base::cat(kOutside, R"(
+    iptables -t nat -N KUBE-MARK-MASQ; iptables -t nat -A KUBE-MARK-MASQ -j MARK --or-mark 0x4000
+    iptables -t nat -A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE)"),
+       .servers = {"c1"}},
       {.name = "PortmapOfNothing", .plugins = portmap},
       {.name = "PortmapNotChained",
        .plugins = R"([{"type": "portmap", "capabilities": {"portMappings": true}}])",

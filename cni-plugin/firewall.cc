@@ -2,9 +2,6 @@
 // for (docs/adr/0017), and `ingressPolicy` says which bridges may talk to each other.
 #include "cni-plugin/firewall.h"
 
-#include <cstdio>
-
-#include "base/file.h"
 #include "base/strings.h"
 #include "cni-plugin/fields.h"
 #include "cni-plugin/marks.h"
@@ -69,15 +66,7 @@ Status add_ingress(const Call& call, const Fields& config, Ingress ingress, Clai
   return {};
 }
 
-// Its chains are not nftables': nobody but iptables-legacy can add to them.
-void warn_of_legacy_tables() {
-  const auto names = base::read_file("/proc/net/ip_tables_names");  // none without the module
-  if (!names || base::cat("\n", *names).find("\nfilter\n") == std::string::npos) return;
-  std::fputs("firewall: iptables-legacy has a filter table here; what its FORWARD chain drops stays dropped\n", stderr);
-}
-
 Result<NetResult> add(const Call& call, const World&) {
-  warn_of_legacy_tables();
   const Claims claims = TRY(firewall_claims(call));
   TRY(put_claims(call, claims));
   return *call.previous;

@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "base/strings.h"
+#include "cni-plugin/legacy_forward.h"
 #include "cni-plugin/marks.h"
 
 namespace fairlead::cni {
@@ -218,6 +219,10 @@ Result<std::optional<Tables>> Tables::open_if_any() {
 }
 
 Status Tables::put(const Attachment& attachment, const Claims& claims) {
+  // Before the elements by which they let anything through.
+  for (const net::Family f : {net::Family::V4, net::Family::V6}) {
+    if (opens(claims, f)) TRY(open_legacy_forward(f, claims.admin_chain));
+  }
   return transact(client_, [&](nft::Batch& batch) -> Status {
     for (const nft::TableId& table : tables_of(claims)) {
       nft::Batch missing;
@@ -256,6 +261,9 @@ Status Tables::check(const Attachment& attachment, const Claims& claims) {
     if (opens(claims, f)) TRY(open_forward(client_, f, claims.admin_chain, missing));
   }
   if (!missing.empty()) return Error(base::cat("iptables: a rule is missing: ", describe(missing.back())));
+  for (const net::Family f : {net::Family::V4, net::Family::V6}) {
+    if (opens(claims, f)) TRY(check_legacy_forward(f, claims.admin_chain));
+  }
   return {};
 }
 

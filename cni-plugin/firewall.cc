@@ -22,16 +22,20 @@ Result<Ingress> read_ingress(const Fields& config) {
   return config.error("ingressPolicy", base::cat("\"", policy, "\" is none of open, same-bridge, isolated"));
 }
 
-// firewalldZone has a meaning for the backend firewalld alone.
-Status check_backend(const Fields& config) {
+enum class Backend : std::uint8_t { Ours, OursAndFirewalld, Firewalld };
+
+// All of them do what this plugin does; firewalld is asked besides, where it runs or where it has to.
+Result<Backend> read_backend(const Fields& config) {
   const std::string backend = TRY(config.text("backend")).value_or("");
-  if (backend.empty() || backend == "auto" || backend == "iptables" || backend == "nftables") return {};
-  if (backend == "firewalld") {
-    return failure(code::kUnsupportedField, config.path_of("backend"),
-                   ": firewalld is not supported; put the pods' subnet into a zone once "
-                   "(firewall-cmd --permanent --zone=trusted --add-source=SUBNET) and leave backend out");
-  }
-  return config.error("backend", base::cat("\"", backend, "\" is none of auto, iptables, nftables"));
+  if (backend.empty() || backend == "auto") return Backend::OursAndFirewalld;
+  if (backend == "iptables" || backend == "nftables") return Backend::Ours;
+  if (backend == "firewalld") return Backend::Firewalld;
+  return config.error("backend", base::cat("\"", backend, "\" is none of auto, iptables, nftables, firewalld"));
+}
+
+Result<std::string> read_zone(const Fields& config) {
+  const std::string zone = TRY(config.text("firewalldZone")).value_or("");
+  return zone.empty() ? "trusted" : zone;
 }
 
 Result<std::string> read_admin_chain(const Fields& config) {
@@ -86,7 +90,10 @@ Status gc(const Call& call, const World&) { return sweep_claims(call, static_cas
 Result<Claims> firewall_claims(const Call& call) {
   const Fields config = TRY(Fields::of(call.config));
   Claims claims;
-  TRY(check_backend(config));
+  const Backend backend = TRY(read_backend(config));
+  const std::string zone = TRY(read_zone(config));
+  if (backend != Backend::Ours) claims.firewalld_zone = zone;
+  claims.needs_firewalld = backend == Backend::Firewalld;
   claims.admin_chain = TRY(read_admin_chain(config));
   const Ingress ingress = TRY(read_ingress(config));
   if (!call.previous) {

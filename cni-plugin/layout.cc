@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "cni-plugin/marks.h"
+#include "net/netlink_message.h"
 #include "net/nft/match.h"
 
 namespace fairlead::cni {
@@ -335,6 +336,10 @@ std::string bytes_of(const net::Ip& ip) {
   const auto& bytes = ip.bytes();
   const std::size_t size = address_size(ip.family());
   return {reinterpret_cast<const char*>(bytes.data()) + (bytes.size() - size), size};
+}
+net::Ip ip_of(std::string_view bytes) {
+  if (bytes.size() == 4) return net::Ip::from_v4_be(net::netlink_value<std::uint32_t>(bytes));
+  return net::Ip::from_bytes(net::netlink_value<std::array<std::uint8_t, 16>>(bytes));
 }
 std::string bytes_of(std::uint32_t number) { return {reinterpret_cast<const char*>(&number), sizeof number}; }
 std::string port_bytes(std::uint16_t port) {

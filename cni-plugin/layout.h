@@ -101,6 +101,7 @@ ForwardRules forward_rules(const std::string& admin_chain);
 // Elements, laid out as the sets' keys.
 nft::Element element_of(const std::string& key, const std::string& data = {});
 std::string bytes_of(const net::Ip& ip);     // 4 or 16
+net::Ip ip_of(std::string_view bytes);       // of 4 or 16; of more, the first 16
 std::string bytes_of(std::uint32_t number);  // host order
 std::string port_bytes(std::uint16_t port);  // in a register
 std::string interface_bytes(const std::string& name);

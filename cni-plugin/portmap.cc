@@ -180,28 +180,24 @@ std::optional<PortSet> port_set(SetId set) {
   return std::nullopt;
 }
 
-net::Ip ip_in(std::string_view bytes, Family family) {
-  if (family == Family::V4) return net::Ip::from_v4_be(net::netlink_value<std::uint32_t>(bytes));
-  return net::Ip::from_bytes(net::netlink_value<std::array<std::uint8_t, 16>>(bytes));
-}
-
 std::vector<UdpPort> udp_ports(const std::vector<Claim>& claims) {
   std::vector<UdpPort> ports;
   for (const Claim& claim : claims) {
     const auto of = port_set(claim.set);
     if (!of) continue;
     const Family family = of->family;
+    const std::size_t address_size = family == Family::V4 ? 4 : 16;
     std::string_view key = claim.element.key_view();
     UdpPort port{.family = family, .host_ip = {}, .host_port = 0, .pod = {}};
     if (of->is_bound()) {
-      port.host_ip = ip_in(key, family);
-      key.remove_prefix(family == Family::V4 ? 4 : 16);
+      port.host_ip = ip_of(key.substr(0, address_size));
+      key.remove_prefix(address_size);
     }
     if (of->is_when()) key.remove_prefix(8);
     if (key[0] != IPPROTO_UDP) continue;
     port.host_port =
         static_cast<std::uint16_t>(static_cast<std::uint8_t>(key[4]) << 8 | static_cast<std::uint8_t>(key[5]));
-    port.pod = ip_in(claim.element.data_view().substr(4), family);
+    port.pod = ip_of(claim.element.data_view().substr(4, address_size));
     ports.push_back(port);
   }
   return ports;
@@ -264,7 +260,7 @@ Result<Claims> port_claims(const Call& call) {
 Status open_ports(const Claims& claims) {
   for (const Claim& claim : claims.elements) {
     if (claim.set != SetId::Sources4 || claim.element.key_view().substr(4, 4) != bytes_of(loopback().address)) continue;
-    TRY_CONTEXT(open_localhost(ip_in(claim.element.key_view(), Family::V4)), "portmap: localhost");
+    TRY_CONTEXT(open_localhost(ip_of(claim.element.key_view().substr(0, 4))), "portmap: localhost");
   }
   report(end_stale_flows(udp_ports(claims.elements)));
   return {};

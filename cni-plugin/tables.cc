@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "base/strings.h"
+#include "cni-plugin/firewalld.h"
 #include "cni-plugin/legacy_forward.h"
 #include "cni-plugin/marks.h"
 
@@ -125,6 +126,46 @@ bool opens(const Claims& claims, net::Family family) {
                                                     [&](const Claim& claim) { return claim.set == set; });
 }
 
+// By the chains it makes, with nftables and with iptables-nft: nobody is asked over D-Bus on a host without.
+Result<bool> has_firewalld(nft::Client& client) {
+  const nft::TableId own{net::Family::V4, "firewalld", nft::TableId::Layer::Inet};
+  if (TRY(client.has_chain(own, "filter_FORWARD"))) return true;
+  return TRY(client.has_chain(filter_table(net::Family::V4), "FORWARD_ZONES"));
+}
+
+Result<bool> asks_firewalld(nft::Client& client, const Claims& claims) {
+  if (claims.firewalld_zone.empty() || claims.needs_firewalld) return !claims.firewalld_zone.empty();
+  return has_firewalld(client);
+}
+
+std::optional<net::Ip> opened_pod(SetId set, const nft::Element& element) {
+  if (set != SetId::Open4 && set != SetId::Open6) return std::nullopt;
+  return ip_of(element.key_view());
+}
+
+std::vector<net::Ip> opened_pods(const Claims& claims) {
+  std::vector<net::Ip> pods;
+  for (const Claim& claim : claims.elements) {
+    if (const auto pod = opened_pod(claim.set, claim.element)) pods.push_back(*pod);
+  }
+  return pods;
+}
+
+using Goes = std::function<bool(const std::string&)>;  // by an element's comment
+
+// While the elements still say whose they are.
+Status leave_firewalld(nft::Client& client, Parts parts, const Goes& goes) {
+  if ((parts & static_cast<Parts>(Part::Firewall)) == 0) return {};
+  if (!TRY(has_firewalld(client))) return {};
+  std::vector<net::Ip> pods;
+  for (const SetId set : {SetId::Open4, SetId::Open6}) {
+    for (const auto& noted : TRY(elements_of(client, set))) {
+      if (goes(noted.comment)) pods.push_back(*opened_pod(set, noted.element));
+    }
+  }
+  return remove_sources(pods);
+}
+
 std::string comment_for(SetId set, const Attachment& attachment) {
   return is_shared(set) ? std::string() : comment_of(attachment);
 }
@@ -156,8 +197,7 @@ Status release_fences(nft::Client& client, const std::vector<nft::NotedElement>&
 }
 
 // Removes the elements of `parts` that `goes` picks by their comment.
-Status take_elements(nft::Client& client, Parts parts, const std::function<bool(const std::string&)>& goes,
-                     nft::Batch& batch, std::vector<Claim>& taken) {
+Status take_elements(nft::Client& client, Parts parts, const Goes& goes, nft::Batch& batch, std::vector<Claim>& taken) {
   taken.clear();
   for (const SetId set : kSets) {
     if ((parts & static_cast<Parts>(part_of(set))) == 0 || is_shared(set)) continue;
@@ -179,6 +219,8 @@ void append(Claims& to, Claims more) {
   to.elements.insert(to.elements.end(), more.elements.begin(), more.elements.end());
   to.extras.merge(more.extras);
   if (!more.admin_chain.empty()) to.admin_chain = std::move(more.admin_chain);
+  if (!more.firewalld_zone.empty()) to.firewalld_zone = std::move(more.firewalld_zone);
+  to.needs_firewalld = to.needs_firewalld || more.needs_firewalld;
 }
 
 std::ostream& operator<<(std::ostream& out, const Claims& claims) {
@@ -196,7 +238,7 @@ std::ostream& operator<<(std::ostream& out, const Claims& claims) {
   for (const Extra& extra : claims.extras) {
     for (const nft::Rule& rule : rules_of(extra)) out << rule.chain << " " << rule.comment << "\n";
   }
-  return out << claims.admin_chain;
+  return out << claims.admin_chain << " " << claims.firewalld_zone << (claims.needs_firewalld ? "!" : "");
 }
 
 std::string comment_of(const Attachment& attachment) {
@@ -223,7 +265,7 @@ Status Tables::put(const Attachment& attachment, const Claims& claims) {
   for (const net::Family f : {net::Family::V4, net::Family::V6}) {
     if (opens(claims, f)) TRY(open_legacy_forward(f, claims.admin_chain));
   }
-  return transact(client_, [&](nft::Batch& batch) -> Status {
+  Status put = transact(client_, [&](nft::Batch& batch) -> Status {
     for (const nft::TableId& table : tables_of(claims)) {
       nft::Batch missing;
       TRY(complete(client_, table, table == kTable ? claims.extras : std::set<Extra>(), missing));
@@ -235,15 +277,17 @@ Status Tables::put(const Attachment& attachment, const Claims& claims) {
     }
     return {};
   });
+  TRY(std::move(put));
+  if (!TRY(asks_firewalld(client_, claims))) return {};
+  return add_sources(opened_pods(claims), claims.firewalld_zone, claims.needs_firewalld);
 }
 
 Result<std::vector<Claim>> Tables::take(const Attachment& attachment, Parts parts) {
   std::vector<Claim> taken;
   const std::string comment = comment_of(attachment);
-  TRY(transact(client_, [&](nft::Batch& batch) {
-    return take_elements(
-        client_, parts, [&](const std::string& of) { return of == comment; }, batch, taken);
-  }));
+  const Goes goes = [&](const std::string& of) { return of == comment; };
+  TRY(leave_firewalld(client_, parts, goes));
+  TRY(transact(client_, [&](nft::Batch& batch) { return take_elements(client_, parts, goes, batch, taken); }));
   return taken;
 }
 
@@ -264,7 +308,8 @@ Status Tables::check(const Attachment& attachment, const Claims& claims) {
   for (const net::Family f : {net::Family::V4, net::Family::V6}) {
     if (opens(claims, f)) TRY(check_legacy_forward(f, claims.admin_chain));
   }
-  return {};
+  if (!TRY(asks_firewalld(client_, claims))) return {};
+  return check_sources(opened_pods(claims), claims.firewalld_zone, claims.needs_firewalld);
 }
 
 Status Tables::sweep(const std::string& network, const std::vector<Attachment>& living, Parts parts) {
@@ -272,10 +317,9 @@ Status Tables::sweep(const std::string& network, const std::vector<Attachment>& 
   for (const Attachment& attachment : living) kept.insert(comment_of(attachment));
   const std::string of_network = base::cat(":", digest(network));
   std::vector<Claim> taken;
-  return transact(client_, [&](nft::Batch& batch) {
-    const auto goes = [&](const std::string& of) { return of.ends_with(of_network) && !kept.contains(of); };
-    return take_elements(client_, parts, goes, batch, taken);
-  });
+  const Goes goes = [&](const std::string& of) { return of.ends_with(of_network) && !kept.contains(of); };
+  TRY(leave_firewalld(client_, parts, goes));
+  return transact(client_, [&](nft::Batch& batch) { return take_elements(client_, parts, goes, batch, taken); });
 }
 
 Result<std::vector<std::string>> Tables::comments() {

@@ -25,7 +25,9 @@ struct Claim {
 struct Claims {
   std::vector<Claim> elements;
   std::set<Extra> extras;
-  std::string admin_chain;  // of forward_rules(); empty: nothing has to be forwarded past iptables
+  std::string admin_chain;       // of forward_rules(); empty: nothing has to be forwarded past iptables
+  std::string firewalld_zone;    // empty: firewalld is not asked
+  bool needs_firewalld = false;  // an Error where it does not run; else it is asked where it has its chains
   bool operator==(const Claims&) const = default;
 };
 void append(Claims& to, Claims more);

@@ -23,6 +23,7 @@ TIMEOUT_S = 600
 # The scenario table costs a start of agents per dataplane and operator's setup, so it is cut by dataplane first.
 SCENARIO_SHARDS = 2  # of each
 OTHER_SHARDS = 2  # of the rest of that program
+LONG = {"cni_kill_tests": 4}  # programs that take minutes, most of them waiting: in how many parts
 # What the kernel of most test machines lacks runs in a virtual machine: tests of these names, a program, with these modules.
 VM_TESTS = "*Sctp*"
 VM_PROGRAM = "cni_vm_tests"
@@ -130,7 +131,7 @@ def jobs_of(build: pathlib.Path, wanted: str) -> list[Job]:
             if not wanted or names(binary, only(binary)):
                 found.insert(0, Job(f"{binary.name} in a VM", [str(binary.resolve()), *only(binary)], {}, in_vm=True))
             continue
-        parts = [(binary.name, "*", 1)]
+        parts = [(binary.name, "*", 1 if wanted else LONG.get(binary.name, 1))]
         if binary.name == "datapath_tests" and not wanted:
             parts = [(f"scenarios {name}", f"Scenarios/{name}.*", SCENARIO_SHARDS) for name in dataplanes(binary)]
             parts.append((binary.name, "*-Scenarios/*", OTHER_SHARDS))

@@ -55,7 +55,8 @@ const std::vector<Difference>& declared_differences() {
                "TuningAllowlist, TuningNotOnTheAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
                "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, PortmapABadPort, "
-               "FirewallOpensAHostThatForwardsNothing, FirewallABadBackend, FirewallABadPolicy"},
+               "FirewallOpensAHostThatForwardsNothing, Firewalld*, FirewallAZoneThatIsNone, "
+               "FirewallWithoutFirewalld, FirewallABadBackend, FirewallABadPolicy"},
       {.id = "interfaces[].mtu",
        .reason = "told in results of 1.0.0 already, as newer reference plugins do",
        .ours = {"* ADD result.interfaces[*].mtu = *"},
@@ -74,7 +75,7 @@ const std::vector<Difference>& declared_differences() {
                "TuningMacOfCniArgs, TuningAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod 1.0.0, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
                "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, "
-               "FirewallOpensAHostThatForwardsNothing 1.0.0"},
+               "FirewallOpensAHostThatForwardsNothing 1.0.0, Firewalld* 1.0.0"},
       {.id = "bridge's own address",
        .reason = "the bridge gets a hardware address of its own, so that it does not change (and pods' neighbour "
                  "caches with it) when ports come and go",
@@ -107,7 +108,8 @@ const std::vector<Difference>& declared_differences() {
                "TuningAllowlist, TuningNotOnTheAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
                "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, PortmapABadPort, "
-               "FirewallOpensAHostThatForwardsNothing, FirewallABadBackend, FirewallABadPolicy"},
+               "FirewallOpensAHostThatForwardsNothing, Firewalld*, FirewallAZoneThatIsNone, "
+               "FirewallWithoutFirewalld, FirewallABadBackend, FirewallABadPolicy"},
       {.id = "nothing is left of a failed ADD",
        .reason =
            "the reference leaves its bridge behind where CNI_NETNS leads nowhere or has the interface already, and "
@@ -177,6 +179,22 @@ const std::vector<Difference>& declared_differences() {
        .theirs = {"1 ADD *"},
        .ours = {"1 ADD fails in tuning with code 7"},
        .rows = "TuningNotOnTheAllowlist"},
+      {.id = "DEL without the result of a pod in a zone",
+       .reason = "takes the pod's addresses out of their zone of firewalld; the reference leaves them there for whoever "
+                 "gets the address next",
+       .theirs = {"3 zone of 10.1.0.2/32: trusted"},
+       .ours = {"3 zone of 10.1.0.2/32: none"},
+       .rows = "FirewalldLetsAPodGoWithoutAResult"},
+      {.id = "CHECK of a zone",
+       .reason = "firewalld is asked whether the pod is in its zone still, whether or not the configuration names it",
+       .theirs = {"3 CHECK succeeds"},
+       .ours = {"3 CHECK fails in firewall with code 999"},
+       .rows = "FirewalldHasLetItGo"},
+      {.id = "firewalld does not run",
+       .reason = "is a fault of the configuration that asks for it (7)",
+       .theirs = {"1 ADD fails in firewall with code 999"},
+       .ours = {"1 ADD fails in firewall with code 7"},
+       .rows = "FirewallWithoutFirewalld"},
       {.id = "unknown firewall backend",
        .reason = "is refused; the reference takes iptables instead",
        .theirs = {"1 ADD *"},

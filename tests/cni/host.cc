@@ -116,6 +116,11 @@ Status CniHost::enter() const {
   return {};
 }
 
+std::vector<std::string> CniHost::nsenter() const {
+  const std::string descriptors = cat("/proc/", ::getpid(), "/fd/");
+  return {"nsenter", cat("--net=", descriptors, network_.get()), cat("--mount=", descriptors, mounts_.get())};
+}
+
 Status CniHost::inside(const std::function<Status()>& work) const {
   return in_thread([&]() -> Status {
     TRY(enter());

@@ -45,6 +45,8 @@ class CniHost {
   Status inside(const std::function<Status()>& work) const;
   Status inside(const std::string& container, const std::function<Status()>& work) const;
 
+  // A command line that runs the one behind it in the host's namespaces.
+  std::vector<std::string> nsenter() const;
   // Runs the command in the host's namespaces to its end. An Error when it cannot be run or takes longer than 30 s.
   Result<Outcome> run(const Command& command) const;
   // /bin/sh -ec; a non-zero exit is an Error with stderr. Its stdout.

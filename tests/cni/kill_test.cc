@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/strings.h"
+#include "tests/cni/firewalld.h"
 #include "tests/cni/runtime.h"
 #include "tests/cni/snapshot.h"
 
@@ -20,6 +22,7 @@ struct Configuration {
   std::string conflist;
   std::string capabilities = "{}";
   std::size_t first_victim = 0, last_victim = 0;  // the plugins that die in turn; all others live
+  bool firewalld = false;                         // runs on the host
 };
 
 constexpr char kBoth[] = R"({"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
@@ -34,7 +37,7 @@ Configuration chain(const std::string& name, std::size_t victim) {
         {"type": "bandwidth", "capabilities": {"bandwidth": true}},
         {"type": "firewall"},
         {"type": "tuning", "mtu": 1400}]})",
-          kBoth, victim, victim};
+          kBoth, victim, victim, false};
 }
 
 const Configuration kConfigurations[] = {
@@ -52,6 +55,10 @@ const Configuration kConfigurations[] = {
     chain("Tuning", 4),
     {"Fairlead", R"({"cniVersion": "1.1.0", "name": "pods", "plugins": [
         {"type": "fairlead", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}]})"},
+    {"Firewalld", R"({"cniVersion": "1.1.0", "name": "pods", "plugins": [
+        {"type": "bridge", "bridge": "cni0", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}},
+        {"type": "firewall"}]})",
+     "{}", 1, 1, true},
 };
 
 enum class Way { Del, Gc, AddAgain };
@@ -104,6 +111,12 @@ class KillTest : public testing::TestWithParam<Case> {
       const std::string path = cat(folder(Implementation::Ours), "/", *plugin["type"].as_string());
       if (!host_.shell(cat("test -x ", path))) GTEST_SKIP() << path << " is not built";
     }
+    if (GetParam().configuration->firewalld) {
+      if (const std::string missing = Firewalld::missing(); !missing.empty())
+        GTEST_SKIP() << missing << " is not installed (CI=true ./dev test does that)";
+      const Status started = start_firewalld();
+      ASSERT_TRUE(started) << started.error().message();
+    }
     first_.capabilities = *base::parse_json(GetParam().configuration->capabilities);
     second_.container = "c2";
     ASSERT_TRUE(host_.add_container("c1"));
@@ -112,6 +125,13 @@ class KillTest : public testing::TestWithParam<Case> {
     ASSERT_EQ(failure_of(runtime_.add(network_, first_)), "");
     ASSERT_EQ(failure_of(runtime_.del(network_, first_)), "");
     before_ = seen();
+  }
+
+  Status start_firewalld() {
+    firewalld_.emplace(TRY(Firewalld::create(host_.nsenter())));
+    TRY(firewalld_->start());
+    TRY(host_.shell(cat("mkdir /run/dbus; ln -s ", firewalld_->socket(), " /run/dbus/system_bus_socket")));
+    return {};
   }
 
   // Where host-local goes on and the index of its files are no reservations: the files are.
@@ -190,6 +210,7 @@ class KillTest : public testing::TestWithParam<Case> {
   }
 
   CniHost host_ = made();
+  std::optional<Firewalld> firewalld_;
   Runtime runtime_{host_, Implementation::Ours};
   Network network_;
   Attachment first_, second_;

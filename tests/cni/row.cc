@@ -5,10 +5,12 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <ostream>
 
 #include "base/strings.h"
 #include "tests/cni/echo.h"
+#include "tests/cni/firewalld.h"
 
 namespace fairlead::cnitest {
 namespace {
@@ -51,6 +53,7 @@ class Teller {
   Result<Telling> tell() {
     for (const std::string& container : scope_.containers) TRY(host_.add_container(container));
     if (!row_.prior.empty()) TRY(host_.shell(row_.prior));
+    if (row_.firewalld) TRY(start_firewalld());
     state_ = TRY(snapshot(host_, scope_, masks_));
     for (const Step& step : row_.steps) {
       ++number_;
@@ -62,8 +65,20 @@ class Teller {
  private:
   void say(const Step& step, const std::string& what) { out_.push_back(cat(number_, " ", step.verb, " ", what)); }
 
+  Status start_firewalld() {
+    firewalld_.emplace(TRY(Firewalld::create(host_.nsenter())));
+    TRY(firewalld_->start());
+    TRY(host_.shell(cat("mkdir /run/dbus; ln -s ", firewalld_->socket(), " /run/dbus/system_bus_socket")));
+    return {};
+  }
+
   Status take(const Step& step) {
     if (step.verb == "connect") return try_connection(step);
+    if (step.verb == "zone") {
+      const auto zone = TRY(firewalld_->zone_of(step.script));
+      say(step, cat("of ", step.script, ": ", zone.value_or("none")));
+      return {};
+    }
     if (step.verb == "sh") {
       TRY(host_.shell(step.script));
     } else {
@@ -135,6 +150,7 @@ class Teller {
   Masks masks_;
   Lines state_, out_, messages_;
   std::map<std::string, std::unique_ptr<EchoServer>> servers_;
+  std::optional<Firewalld> firewalld_;
   unsigned number_ = 0;
 };
 
@@ -181,6 +197,11 @@ Step connect(std::string from, std::string to) {
   step.script = std::move(to);
   return step;
 }
+Step zone(std::string source) {
+  Step step = step_of("zone", {});
+  step.script = std::move(source);
+  return step;
+}
 
 std::ostream& operator<<(std::ostream& out, const Row& row) { return out << row.name; }
 
@@ -194,7 +215,7 @@ Result<Telling> tell(const Row& row, const std::string& version, Implementation 
 bool declared_for(const Difference& difference, const std::string& row, const std::string& version) {
   for (const std::string_view part : base::split(difference.rows, ',')) {
     const std::string_view name = base::trim(part);
-    if (name == row || name == cat(row, " ", version)) return true;
+    if (matches(name, row) || matches(name, cat(row, " ", version))) return true;
   }
   return false;
 }

@@ -13,9 +13,9 @@ namespace fairlead::cnitest {
 
 // What the network's plugins are told, or a script (sh) that runs in the host.
 struct Step {
-  std::string verb;  // ADD CHECK DEL STATUS VERSION, "sh" or "connect"
+  std::string verb;  // ADD CHECK DEL STATUS VERSION, "sh", "connect" or "zone"
   Attachment attachment{};
-  std::string script{};      // of "sh"
+  std::string script{};      // of "sh"; whom "connect" and "zone" ask for
   bool lost_result = false;  // DEL: the runtime has no result any more
 };
 Step add(Attachment attachment = {});
@@ -25,6 +25,8 @@ Step del_without_result(Attachment attachment = {});
 Step sh(std::string script);
 // From the namespace of a container ("" for the host's) to "address:port"; the line says who answers and whom it sees.
 Step connect(std::string from, std::string to);
+// The line says in which zone of firewalld a source ("10.1.0.2/32") is.
+Step zone(std::string source);
 
 struct Row {
   std::string name;     // CamelCase: a test's
@@ -35,6 +37,7 @@ struct Row {
   std::string mentions{};                                   // every error message has it, in any case; "theirs|ours"
   std::vector<std::string> servers{};                       // containers that listen on [::]:80, TCP
   std::vector<std::string> sysctls{}, container_sysctls{};  // to be looked at
+  bool firewalld = false;                                   // runs on the host, behind `prior`
 };
 std::ostream& operator<<(std::ostream& out, const Row& row);
 const std::vector<Row>& rows();
@@ -45,7 +48,8 @@ struct Difference {
   std::string reason;
   std::vector<std::string> theirs{};
   std::vector<std::string> ours{};
-  // Names of rows ("BridgePlain", or "BridgePlain 1.0.0" for one version) where it must occur, and nowhere else.
+  // Names of rows ("BridgePlain", or "BridgePlain 1.0.0" for one version), or globs of them, where it must occur, and
+  // nowhere else.
   std::string rows{};
 };
 const std::vector<Difference>& declared_differences();

@@ -4,13 +4,15 @@
 #include <string>
 #include <string_view>
 
+#include "base/strings.h"
 #include "net/dbus.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace fairlead::net;
+  using fairlead::base::cat;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  for (const std::string& path : dbus::system_bus_paths(std::string(bytes).c_str())) {
-    if (path.size() > size) __builtin_trap();
+  for (const std::string& path : dbus::system_bus_paths(cat("unix:path=/", std::string(bytes).c_str()).c_str())) {
+    if (path.size() > size + 1) __builtin_trap();
   }
   const auto message = dbus::decode(bytes);
   if (!message || !*message) return 0;

@@ -159,6 +159,7 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
   }
   const net::LinkInfo host_link =
       TRY(config.disable_container_interface ? host.link(host_name) : wait_until_up(host, host_name));
+  if (config.detect_duplicates && !config.disable_container_interface) TRY(await_detection(inside));
   const Fields fields = TRY(Fields::of(call.config));
   TRY(override_dns(fields, result));
   const net::Mac bridge_mac_now = TRY(host.link(config.bridge)).mac;  // of one we did not make, that of a port it got

@@ -1,5 +1,6 @@
 // The bridge plugin in a real kernel.
 #include <gtest/gtest.h>
+#include <linux/if_addr.h>
 #include <net/if.h>
 
 #include "cni-plugin/interface_testing.h"
@@ -285,6 +286,22 @@ TEST_F(CniBridge, IPv6IsSwitchedOnWhereARuntimeSwitchedItOff) {
     }));
     add("bridge", "a", a, crio(5));
     ok(connects(nullptr, &*a.netns, ip("1100:200::5")));
+  });
+}
+
+TEST_F(CniBridge, DuplicateDetectionIsThroughWhenAddReturnsAndADuplicateIsAnError) {
+  run([&](Rtnl& host) {
+    Container &a = container(), &b = container();
+    const std::string keys = R"("bridge":"cni0","isGateway":true,"enabledad":true)";
+    add("bridge", "a", a, crio(5, keys));
+    auto inside = ok(Rtnl::open(*a.netns));
+    for (const net::AddressInfo& one : ok(inside.list_addresses(ok(inside.link("eth0")).index)))
+      EXPECT_FALSE(one.flags & IFA_F_TENTATIVE) << one.address.to_string();
+    ok(connects(nullptr, &*a.netns, ip("1100:200::5")));
+    EXPECT_EQ(refused("bridge", "b", b, crio(5, keys)),
+              "bridge: duplicate address detection: somebody on the link has 1100:200::5/24 already");
+    EXPECT_EQ(links(b), (Names{"lo"}));
+    EXPECT_EQ(links(host).size(), 3U) << "lo, cni0 and the first one's";
   });
 }
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 namespace fairlead::cni {
 namespace {
@@ -177,6 +179,23 @@ Status configure(Inside& inside, const ContainerLink& link) {
   TRY_CONTEXT(enable_ipv6(inside, name), what);
   TRY_CONTEXT(inside.rtnl.order(failed), what);
   return {};
+}
+
+Status await_detection(Inside& inside) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  for (;;) {
+    const net::AddressInfo* tentative = nullptr;
+    const auto addresses = TRY(inside.rtnl.list_addresses(inside.link.index));
+    for (const net::AddressInfo& one : addresses) {
+      if (one.flags & IFA_F_DADFAILED)
+        return Error(cat("duplicate address detection: somebody on the link has ", one.address.to_string(), " already"));
+      if (one.flags & IFA_F_TENTATIVE) tentative = &one;
+    }
+    if (tentative == nullptr) return {};
+    if (std::chrono::steady_clock::now() > deadline)
+      return Error(cat("duplicate address detection: not done with ", tentative->address.to_string(), " after 10 s"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
 }
 
 }  // namespace fairlead::cni

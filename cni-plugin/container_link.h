@@ -73,4 +73,8 @@ Interface told(const Inside& inside, const std::string& sandbox);
 // One write. IPv6 is switched on where a runtime switched it off for this link, since there is an address for it.
 Status configure(Inside& inside, const ContainerLink& link);
 
+// Until duplicate address detection is through with every address of the link, which is up and has a carrier. An Error
+// when somebody has one of them already, or after ten seconds.
+Status await_detection(Inside& inside);
+
 }  // namespace fairlead::cni

@@ -40,7 +40,8 @@ const std::vector<Difference>& declared_differences() {
                "HostLocalRequestedIsTheGateway, HostLocalRangesOfTheRuntime, HostLocalTheSameAttachmentTwice, "
                "HostLocalResolvConfAndDataDir, HostLocalAFileThatHoldsOnlyTheId, HostLocalAForeignFileIsTaken, "
                "HostLocalCheckOfWhatIsGone, BridgePlain, BridgeGateway, BridgeDefaultGatewayDualStack, "
-               "BridgeDefaultGatewayWithoutRoutes, BridgeDefaultGatewayBesideRoutes, BridgeHairpin, "
+               "BridgeDefaultGatewayWithoutRoutes, BridgeDefaultGatewayBesideRoutes, BridgeDetectsDuplicates, "
+               "BridgeHairpin, "
                "BridgePromisc, BridgeMtu, BridgeMacByCapability, BridgeMacByArgs, BridgeMacByCniArgs, "
                "BridgeDns, BridgeTakesWhatIsThere, BridgeHasAnotherAddress, BridgeForceAddress, BridgeTwice, "
                "BridgeTwoInterfaces, BridgeDelWithoutNetns, BridgeDelWithoutResult, BridgeCheckAddressGone, "
@@ -61,7 +62,8 @@ const std::vector<Difference>& declared_differences() {
        .reason = "told in results of 1.0.0 already, as newer reference plugins do",
        .ours = {"* ADD result.interfaces[*].mtu = *"},
        .rows = "BridgePlain 1.0.0, BridgeGateway 1.0.0, BridgeDefaultGatewayDualStack 1.0.0, "
-               "BridgeDefaultGatewayWithoutRoutes, BridgeDefaultGatewayBesideRoutes, BridgeHairpin, "
+               "BridgeDefaultGatewayWithoutRoutes, BridgeDefaultGatewayBesideRoutes, BridgeDetectsDuplicates, "
+               "BridgeHairpin, "
                "BridgePromisc, BridgeMtu, BridgeMacByCapability, BridgeMacByArgs, BridgeMacByCniArgs, "
                "BridgeDns, BridgeWithoutIpam, BridgeTakesWhatIsThere, BridgeForceAddress, BridgeTwice, "
                "BridgeTwoInterfaces, BridgeDelWithoutNetns, BridgeDelWithoutResult, BridgeCheckAddressGone, "
@@ -92,7 +94,8 @@ const std::vector<Difference>& declared_differences() {
        .theirs = {"* qlen * 0"},
        .ours = {"* qlen * 1000"},
        .rows = "AnIpamPluginThatIsNotThere, BridgePlain, BridgeGateway, BridgeDefaultGatewayDualStack, "
-               "BridgeDefaultGatewayWithoutRoutes, BridgeDefaultGatewayBesideRoutes, BridgeHairpin, "
+               "BridgeDefaultGatewayWithoutRoutes, BridgeDefaultGatewayBesideRoutes, BridgeDetectsDuplicates, "
+               "BridgeHairpin, "
                "BridgePromisc, BridgeMtu, BridgeMacByCapability, BridgeMacByArgs, BridgeMacByCniArgs, "
                "BridgeDns, BridgeWithoutIpam, BridgeTakesWhatIsThere, BridgeHasAnotherAddress, "
                "BridgeForceAddress, BridgeTwice, BridgeTwoInterfaces, BridgeDelWithoutNetns, "

@@ -191,6 +191,16 @@ Attributes chosen(const Attributes& from, const Attributes& which) {
   return out;
 }
 
+// With the members of `more` that it does not have.
+Attributes completed(Attributes out, const Attributes& more) {
+  if (!out.mac) out.mac = more.mac;
+  if (!out.promiscuous) out.promiscuous = more.promiscuous;
+  if (!out.mtu) out.mtu = more.mtu;
+  if (!out.all_multicast) out.all_multicast = more.all_multicast;
+  if (!out.tx_queue_len) out.tx_queue_len = more.tx_queue_len;
+  return out;
+}
+
 net::NetlinkMessage change(std::uint32_t link, const Attributes& to) {
   return net::change_link({.index = link,
                            .mac = to.mac,
@@ -236,11 +246,13 @@ Status make_directories(const std::string& path) {
   }
 }
 
-// An earlier ADD's backup stays: it saw the link before the first change.
+// What an earlier ADD, or an earlier entry of the chain, kept stays: it saw the link before the first change.
 Status keep_backup(const std::string& path, const std::string& data_dir, const Attributes& before) {
-  if (const auto earlier = read_backup(path); earlier && *earlier) return {};
+  const auto earlier = read_backup(path);
+  const Attributes all = earlier && *earlier ? completed(**earlier, before) : before;
+  if (earlier && *earlier == all) return {};
   TRY(make_directories(data_dir));
-  return base::write_file_atomically(path, base::to_json(to_value(before), base::JsonStyle::Indented), 0600,
+  return base::write_file_atomically(path, base::to_json(to_value(all), base::JsonStyle::Indented), 0600,
                                      unfinished(path));
 }
 

@@ -52,7 +52,7 @@ const std::vector<Difference>& declared_differences() {
                "BandwidthOfAHundredGigabits, BandwidthAsKubernetesAsksIt, BandwidthRateWithoutBurst, "
                "BandwidthBurstWithoutRate, BandwidthTooLargeABurst, BandwidthCheckQdiscGone, "
                "BandwidthCheckRedirectGone, TuningSysctls, TuningOfTheInterfaceByPlaceholder, TuningAttributes, "
-               "TuningArgsWin, TuningMacOfCniArgs, TuningOutsideTheNetwork, TuningAnUnknownSysctl, "
+               "TuningArgsWin, TuningMacOfCniArgs, TuningInTwoEntries, TuningOutsideTheNetwork, TuningAnUnknownSysctl, "
                "TuningAllowlist, TuningNotOnTheAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
                "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, PortmapABadPort, "
@@ -74,7 +74,7 @@ const std::vector<Difference>& declared_differences() {
                "BandwidthOfNothing, BandwidthKeysInAnyCase, BandwidthOfAHundredGigabits, "
                "BandwidthAsKubernetesAsksIt, BandwidthCheckQdiscGone, BandwidthCheckRedirectGone, "
                "TuningSysctls 1.0.0, TuningOfTheInterfaceByPlaceholder, TuningAttributes 1.0.0, TuningArgsWin, "
-               "TuningMacOfCniArgs, TuningAllowlist, TuningCheckMtuChanged, "
+               "TuningMacOfCniArgs, TuningInTwoEntries, TuningAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod 1.0.0, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
                "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, "
                "FirewallOpensAHostThatForwardsNothing 1.0.0, Firewalld* 1.0.0"},
@@ -107,7 +107,7 @@ const std::vector<Difference>& declared_differences() {
                "BandwidthOfAHundredGigabits, BandwidthAsKubernetesAsksIt, BandwidthRateWithoutBurst, "
                "BandwidthBurstWithoutRate, BandwidthTooLargeABurst, BandwidthCheckQdiscGone, "
                "BandwidthCheckRedirectGone, TuningSysctls, TuningOfTheInterfaceByPlaceholder, TuningAttributes, "
-               "TuningArgsWin, TuningMacOfCniArgs, TuningOutsideTheNetwork, TuningAnUnknownSysctl, "
+               "TuningArgsWin, TuningMacOfCniArgs, TuningInTwoEntries, TuningOutsideTheNetwork, TuningAnUnknownSysctl, "
                "TuningAllowlist, TuningNotOnTheAllowlist, TuningCheckMtuChanged, "
                "PortmapFromOutsideTheHostAndThePod, PortmapOfOneHostIp, PortmapOfAnotherHostIp, "
                "PortmapWithoutSnat, PortmapMasqAll, PortmapUnderACondition, PortmapExternalSetMarkChain, PortmapOfNothing, PortmapABadPort, "
@@ -166,6 +166,12 @@ const std::vector<Difference>& declared_differences() {
        .theirs = {"* CHECK fails in tuning with code 999"},
        .ours = {"* CHECK succeeds"},
        .rows = "TuningOfTheInterfaceByPlaceholder"},
+      {.id = "two entries of tuning",
+       .reason = "keep what each of them has changed; with the reference the second's file takes the first one's place, "
+                 "and its CHECK never holds",
+       .theirs = {"* file /run/cni/tuning/c1_eth0.json: {*\"promisc\":false}", "2 CHECK fails in tuning with code 999"},
+       .ours = {"* file /run/cni/tuning/c1_eth0.json: {\"promisc\":false,\"mtu\":1500}", "2 CHECK succeeds"},
+       .rows = "TuningInTwoEntries"},
       {.id = "CHECK of host ports of an IPv4 pod",
        .reason = "the reference looks for IPv6 chains that ADD never made",
        .theirs = {"* CHECK fails in portmap with code 999"},

@@ -56,4 +56,17 @@ Status write_file_atomically(const std::string& path, std::string_view content, 
   return {};
 }
 
+Status make_directories(const std::string& path, unsigned mode) {
+  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    const std::string part = path.substr(0, slash);
+    if (::mkdir(part.c_str(), mode) != 0 && errno != EEXIST) {
+      // What exists may lie on a file system that refuses before it looks (EROFS).
+      const int saved = errno;
+      struct stat status {};
+      if (::stat(part.c_str(), &status) != 0) return Error::from_errno(part, saved);
+    }
+    if (slash == path.npos) return {};
+  }
+}
+
 }  // namespace fairlead::base

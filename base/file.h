@@ -16,4 +16,7 @@ Result<std::string> read_file(const std::string& path, std::size_t limit_bytes =
 Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode = 0644,
                              std::string temporary = "");
 
+// All that are missing of `path`, as mkdir -p.
+Status make_directories(const std::string& path, unsigned mode = 0755);
+
 }  // namespace fairlead::base

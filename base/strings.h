@@ -34,6 +34,7 @@ std::string cat(const Parts&... parts) {
 
 std::vector<std::string_view> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
+std::string hex(std::string_view bytes);  // two lower-case digits each
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 
 // The whole of `text` as a decimal number, or nothing.

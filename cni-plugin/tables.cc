@@ -224,16 +224,9 @@ void append(Claims& to, Claims more) {
 }
 
 std::ostream& operator<<(std::ostream& out, const Claims& claims) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  const auto hex = [&](std::string_view bytes) {
-    for (const char c : bytes) out << kDigits[static_cast<std::uint8_t>(c) >> 4] << kDigits[c & 15];
-  };
   for (const Claim& claim : claims.elements) {
-    out << set_of(claim.set).name << " ";
-    hex(claim.element.key_view());
-    out << " : ";
-    hex(claim.element.data_view());
-    out << "\n";
+    out << set_of(claim.set).name << " " << base::hex(claim.element.key_view()) << " : "
+        << base::hex(claim.element.data_view()) << "\n";
   }
   for (const Extra& extra : claims.extras) {
     for (const nft::Rule& rule : rules_of(extra)) out << rule.chain << " " << rule.comment << "\n";

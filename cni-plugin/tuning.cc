@@ -238,20 +238,12 @@ Result<std::optional<Attributes>> read_backup(const std::string& path) {
   return std::optional<Attributes>(out);
 }
 
-Status make_directories(const std::string& path) {
-  for (std::size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
-    const std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return Error::from_errno(cat("create ", part), errno);
-    if (at == std::string::npos) return {};
-  }
-}
-
 // What an earlier ADD, or an earlier entry of the chain, kept stays: it saw the link before the first change.
 Status keep_backup(const std::string& path, const std::string& data_dir, const Attributes& before) {
   const auto earlier = read_backup(path);
   const Attributes all = earlier && *earlier ? completed(**earlier, before) : before;
   if (earlier && *earlier == all) return {};
-  TRY(make_directories(data_dir));
+  TRY(base::make_directories(data_dir, 0700));
   return base::write_file_atomically(path, base::to_json(to_value(all), base::JsonStyle::Indented), 0600,
                                      unfinished(path));
 }

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <memory>
 
+#include "base/file.h"
 #include "base/strings.h"
 #include "ipam/ranges.h"
 
@@ -103,19 +104,6 @@ Found read_found(int directory, const net::Ip& address, int* open_errno = nullpt
 
 }  // namespace
 
-Status make_directories(const std::string& path) {
-  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) {
-      // What exists may lie on a file system that refuses before it looks (EROFS).
-      const int saved = errno;
-      struct stat status {};
-      if (::stat(part.c_str(), &status) != 0) return Error::from_errno(part, saved);
-    }
-    if (slash == path.npos) return {};
-  }
-}
-
 Result<std::vector<net::Ip>> list_addresses(int directory_fd, const std::string& path) {
   base::Fd fd(::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return Error::from_errno(path, errno);
@@ -150,7 +138,7 @@ Result<std::optional<Directory>> Directory::open(const std::string& path, bool m
   for (;;) {
     base::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!directory && errno == ENOENT && make) {
-      TRY(make_directories(path));
+      TRY(base::make_directories(path));
       directory = base::Fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     }
     if (!directory && errno == ENOENT && !make) return std::optional<Directory>();

@@ -75,7 +75,6 @@ class Directory {
   base::Fd lock_;
 };
 
-Status make_directories(const std::string& path);  // all that are missing of it, 0755
 
 // The names of reservations in an unlocked directory, and whether it is of this boot; for who must not wait.
 Result<std::vector<net::Ip>> list_addresses(int directory_fd, const std::string& path);

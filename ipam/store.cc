@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/strings.h"
 #include "ipam/allocator.h"
 
@@ -98,7 +99,7 @@ Status Store::rebuild() {
   }
   if (!judged) directory_.set_boot(boot.id);
   const Mark now = TRY(directory_.mark());
-  (void)make_directories(place_.run_dir + "/host-local").has_value();  // without, the index is this call's alone
+  (void)base::make_directories(place_.run_dir + "/host-local").has_value();  // without, the index is this call's alone
   index_ = TRY(Index::build(index_path(place_, now.device, now.inode), boot.id, entries));
   rebuilt_ = true;
   return {};

@@ -9,16 +9,7 @@ namespace fairlead::tests::chaos {
 
 using base::cat;
 
-std::string hex(const void* data, std::size_t size) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  const auto* bytes = static_cast<const std::uint8_t*>(data);
-  for (std::size_t i = 0; i < size; ++i) {
-    out += kDigits[bytes[i] >> 4];
-    out += kDigits[bytes[i] & 15];
-  }
-  return out;
-}
+std::string hex(const void* data, std::size_t size) { return base::hex({static_cast<const char*>(data), size}); }
 
 std::vector<std::string> differences(const KernelState& soaked, const KernelState& fresh) {
   std::vector<std::string> only;

@@ -25,19 +25,13 @@ namespace fairlead::cnitest {
 namespace {
 
 using base::cat;
+using base::hex;
 using net::LinkInfo;
 
 struct Place {
   std::string name;  // "host", "c1"
   std::vector<LinkInfo> links;
 };
-
-std::string hex(std::string_view bytes) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  for (const char c : bytes) (out += kDigits[static_cast<std::uint8_t>(c) >> 4]) += kDigits[c & 15];
-  return out;
-}
 
 std::string name_of(const Place& place, std::uint32_t index) {
   for (const LinkInfo& link : place.links) {

@@ -59,7 +59,7 @@ Result<Answer> Containerd::call(std::string_view method, const Request& request)
 }
 
 Result<Containerd> Containerd::start() {
-  TRY(make_directories(kDirectory));
+  TRY(base::make_directories(kDirectory));
   const std::string config = cat(kDirectory, "/config.toml");
   TRY(base::write_file_atomically(config, configuration()));
   Containerd containerd(TRY(testbed::Process::start({.argv = {"containerd", "--config", config},

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <iterator>
 
+#include "base/file.h"
 #include "base/strings.h"
 #include "base/subprocess.h"
 #include "tests/datapath/probe/sockets.h"
@@ -100,7 +101,7 @@ bool contains(std::string_view text, std::string_view part) { return text.find(p
 bool reference_plugins() { return std::getenv("FAIRLEAD_CNI_PLUGINS") != nullptr; }
 
 Status install_plugins() {
-  TRY(make_directories(kPluginDirectory));
+  TRY(base::make_directories(kPluginDirectory));
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(plugin_source(), failed)) {
     const std::string link = cat(kPluginDirectory, "/", entry.path().filename().string());

@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/strings.h"
 #include "tests/datapath/process.h"
 #include "tests/datapath/remains.h"
@@ -42,7 +43,7 @@ Status join_cgroup(const std::string& directory) {
 
 // A writable /etc that shows the real one but for its cni folder.
 Status cover_etc() {
-  TRY(make_directories(kRealEtc));
+  TRY(base::make_directories(kRealEtc));
   if (::mount("/etc", kRealEtc, nullptr, MS_BIND, nullptr) != 0) return Error::from_errno("bind /etc", errno);
   TRY(mount_at("tmpfs", "/etc"));
   std::error_code failed;
@@ -51,7 +52,7 @@ Status cover_etc() {
     if (name != "cni") std::filesystem::create_symlink(entry.path(), cat("/etc/", name), failed);
     if (failed) return Error(cat("link /etc/", name, ": ", failed.message()));
   }
-  return make_directories("/etc/cni/net.d");
+  return base::make_directories("/etc/cni/net.d");
 }
 
 Status furnish(const std::string& cgroup) {
@@ -66,7 +67,7 @@ Status furnish(const std::string& cgroup) {
   // cgroup-v2.rst "No Internal Process Constraint": the tree's root must be free for controllers to be handed down.
   TRY(join_cgroup(cat(kCgroups, "/self")));
   for (const char* target : {"/run", "/var/lib", "/opt"}) TRY(mount_at("tmpfs", target));
-  TRY(make_directories("/run/netns"));
+  TRY(base::make_directories("/run/netns"));
   return cover_etc();
 }
 
@@ -110,13 +111,6 @@ void die_with_parent() { ::prctl(PR_SET_PDEATHSIG, SIGKILL); }
 }
 
 }  // namespace
-
-Status make_directories(const std::string& path) {
-  std::error_code failed;
-  std::filesystem::create_directories(path, failed);
-  if (failed) return Error(cat("mkdir -p ", path, ": ", failed.message()));
-  return {};
-}
 
 Result<int> run_in_machine(const std::function<int()>& work) {
   TRY_CONTEXT(testbed::sweep(), "sweep leftovers");

@@ -17,6 +17,5 @@ namespace fairlead::tests::runtimes {
 // threads as yet, and root.
 Result<int> run_in_machine(const std::function<int()>& work);
 
-Status make_directories(const std::string& path);  // as mkdir -p
 
 }  // namespace fairlead::tests::runtimes

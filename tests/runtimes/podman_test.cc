@@ -43,7 +43,7 @@ class PodmanTest : public PodTest {
   void SetUp() override {
     PodTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    ASSERT_OK(make_directories(cat(kDirectory, "/net.d")));
+    ASSERT_OK(base::make_directories(cat(kDirectory, "/net.d")));
     const std::string image = cat(kDirectory, "/image.tar");
     ASSERT_OK(base::write_file_atomically(cat(kDirectory, "/containers.conf"), kContainersConf));
     ASSERT_OK(base::write_file_atomically(cat(kDirectory, "/storage.conf"), kStorageConf));

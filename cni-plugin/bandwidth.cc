@@ -93,28 +93,34 @@ Result<net::LinkInfo> host_end(const Call& call, net::Rtnl& host) {
 
 Result<net::LinkInfo> make_ifb(net::Rtnl& host, const Attachment& attachment, const net::LinkInfo& like) {
   const std::string name = ifb_name(attachment);
-  auto found = TRY(host.find_link(name));
+  const auto found = TRY(host.find_link(name));
+  if (found && found->kind != kIfb)
+    return Error(cat(name, " is in the way: a link of kind \"", found->kind, "\""));
+  std::vector<net::NetlinkMessage> messages{net::stay_silent(name)};  // before it is up; without IPv6 it is anyway
   if (!found) {
-    TRY_CONTEXT(host.order(net::create_link({.name = name, .kind = std::string(kIfb)})), cat("create ", name));
-    found = TRY(host.link(name));
+    auto first = net::create_link({.name = name, .kind = std::string(kIfb)});
+    messages.insert(messages.begin(), first.begin(), first.end());
   }
-  if (found->kind != kIfb) return Error(cat(name, " is in the way: a link of kind \"", found->kind, "\""));
-  TRY_CONTEXT(host.order({net::change_link({.index = found->index,
-                                            .up = true,
-                                            .alias = link_alias(attachment),
-                                            .mtu = like.mtu,
-                                            .tx_queue_len = like.tx_queue_len})}),
-              cat("set up ", name));
-  return *found;
+  const std::size_t may_fail = messages.size() - 1;
+  messages.push_back(net::change_link({.up = true,
+                                       .name = name,
+                                       .alias = link_alias(attachment),
+                                       .mtu = like.mtu,
+                                       .tx_queue_len = like.tx_queue_len}));
+  auto outcomes = TRY(host.socket().order(messages));
+  outcomes[may_fail] = {};
+  for (Status& outcome : outcomes) TRY_CONTEXT(std::move(outcome), cat("set up ", name));
+  return host.link(name);
 }
 
 Status limit_egress(net::Rtnl& host, const net::LinkInfo& pod, const net::LinkInfo& ifb, const Limit& limit) {
-  TRY(host.order({net::replace_token_bucket(ifb.index, limit.bucket())}));
   // Taken away first: a redirect that an earlier ADD left may lead to an ifb that is gone.
-  auto outcomes = TRY(host.socket().order({net::add_ingress(pod.index), net::delete_ingress_redirect(pod.index),
+  auto outcomes = TRY(host.socket().order({net::replace_token_bucket(ifb.index, limit.bucket()),
+                                           net::add_ingress(pod.index), net::delete_ingress_redirect(pod.index),
                                            net::add_ingress_redirect(pod.index, ifb.index)}));
-  if (!outcomes[0] && outcomes[0].error().errno_value() != EEXIST) return std::move(outcomes[0]);
-  return std::move(outcomes[2]);
+  TRY(std::move(outcomes[0]));
+  if (!outcomes[1] && outcomes[1].error().errno_value() != EEXIST) return std::move(outcomes[1]);
+  return std::move(outcomes[3]);
 }
 
 Result<NetResult> add(const Call& call, const World&) {

@@ -69,7 +69,14 @@ Result<net::LinkInfo> ensure_bridge(net::Rtnl& host, const BridgeConfig& config,
 
 // `holder` is the bridge, or its leg in a VLAN.
 Status ensure_gateways(net::Rtnl& host, const net::LinkInfo& holder, const GatewayPlan& plan, bool force) {
-  const auto existing = TRY(host.list_addresses(holder.index));
+  std::vector<net::AddressInfo> existing;
+  for (const auto family : {net::Family::V4, net::Family::V6}) {
+    const bool wanted = std::any_of(plan.addresses.begin(), plan.addresses.end(),
+                                    [&](const net::InterfaceAddress& one) { return one.family() == family; });
+    if (!wanted) continue;
+    const auto found = TRY(host.list_addresses(family, holder.index));
+    existing.insert(existing.end(), found.begin(), found.end());
+  }
   const GatewayChange change = TRY(gateway_change(holder.name, existing, plan.addresses, force));
   if (change.remove.empty() && change.add.empty()) return {};
   std::vector<net::NetlinkMessage> messages;

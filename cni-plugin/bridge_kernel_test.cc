@@ -65,6 +65,19 @@ TEST_F(CniBridge, ABridgesContainerHasAddressesAndRoutesByTheGatewayAndTheHostFo
   });
 }
 
+TEST_F(CniBridge, ThePortHasNoIPv6AddressOfItsOwnAndTheContainerDoes) {
+  run([&](Rtnl& host) {
+    Container &a = container(), &b = container();
+    add("bridge", "a", a, crio(5));
+    add("bridge", "b", b, crio(6));
+    ok(connects(&*a.netns, &*b.netns, ip("1100:200::6")));  // both have long been up
+    const auto port = ok(host.link(host_link_name(attachment("a")))).index;
+    EXPECT_TRUE(ok(host.list_addresses(port)).empty());
+    auto inside = ok(Rtnl::open(*a.netns));
+    EXPECT_EQ(ok(inside.list_addresses(net::Family::V6, ok(inside.link("eth0")).index)).size(), 2U) << "fe80:: and its own";
+  });
+}
+
 TEST_F(CniBridge, WithoutIsGatewayTheBridgeHasNoAddress) {
   run([&](Rtnl& host) {
     Container& a = container();

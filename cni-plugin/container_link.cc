@@ -185,7 +185,7 @@ Status await_detection(Inside& inside) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   for (;;) {
     const net::AddressInfo* tentative = nullptr;
-    const auto addresses = TRY(inside.rtnl.list_addresses(inside.link.index));
+    const auto addresses = TRY(inside.rtnl.list_addresses(Family::V6, inside.link.index));
     for (const net::AddressInfo& one : addresses) {
       if (one.flags & IFA_F_DADFAILED)
         return Error(cat("duplicate address detection: somebody on the link has ", one.address.to_string(), " already"));

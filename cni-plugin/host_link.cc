@@ -88,7 +88,13 @@ Result<std::string> create_veth(net::Rtnl& host, const Attachment& attachment, c
                            .peer_name = attachment.ifname,
                            .peer_mac = wish.container_mac,
                            .peer_netns_fd = netns.fd()};
-  const auto outcomes = TRY(host.socket().order(net::create_veth(pair)));
+  auto messages = net::create_veth(pair);
+  const std::size_t needed = messages.size();
+  // A bridge's port has no use for an address, nor the pod for its router solicitations; where there is no IPv6 there
+  // are none.
+  if (wish.master != 0) messages.push_back(net::stay_silent(found.name));
+  auto outcomes = TRY(host.socket().order(messages));
+  outcomes.resize(needed);
   if (!outcomes.front()) {
     const Error& error = outcomes.front().error();
     if (error.errno_value() == EEXIST) return already_there(attachment.ifname);

@@ -330,6 +330,16 @@ NetlinkMessage change_link(const LinkChange& change) {
   return message;
 }
 
+NetlinkMessage stay_silent(const std::string& name) {
+  NetlinkMessage message(RTM_NEWLINK, 0);
+  message.header(link_header()).text(IFLA_IFNAME, name);
+  return message.nest(IFLA_AF_SPEC | NLA_F_NESTED, [&](NetlinkMessage& families) {
+    families.nest(AF_INET6 | NLA_F_NESTED, [&](NetlinkMessage& v6) {
+      v6.value(IFLA_INET6_ADDR_GEN_MODE, std::uint8_t{IN6_ADDR_GEN_MODE_NONE});
+    });
+  });
+}
+
 NetlinkMessage delete_link_message(std::uint32_t index) {
   NetlinkMessage message(RTM_DELLINK, 0);
   return message.header(link_header(index));
@@ -405,11 +415,23 @@ Result<std::vector<LinkInfo>> Rtnl::list_links() {
   return links;
 }
 
-Result<std::vector<AddressInfo>> Rtnl::list_addresses(std::uint32_t link) {
+Result<std::vector<AddressInfo>> Rtnl::list_addresses(Family family, std::uint32_t link) {
   NetlinkMessage question(RTM_GETADDR, NLM_F_DUMP);
-  question.header(
-      ifaddrmsg{.ifa_family = AF_UNSPEC, .ifa_prefixlen = 0, .ifa_flags = 0, .ifa_scope = 0, .ifa_index = link});
-  return gather(socket_, question, link, parse_address);
+  question.header(ifaddrmsg{.ifa_family = static_cast<std::uint8_t>(address_family(family)),
+                            .ifa_prefixlen = 0,
+                            .ifa_flags = 0,
+                            .ifa_scope = 0,
+                            .ifa_index = link});
+  auto found = TRY(gather(socket_, question, link, parse_address));
+  // A kernel without the family answers with those that it has.
+  std::erase_if(found, [&](const AddressInfo& one) { return one.address.family() != family; });
+  return found;
+}
+
+Result<std::vector<AddressInfo>> Rtnl::list_addresses(std::uint32_t link) {
+  auto found = TRY(list_addresses(Family::V4, link));
+  for (AddressInfo& one : TRY(list_addresses(Family::V6, link))) found.push_back(std::move(one));
+  return found;
 }
 
 Result<std::vector<RouteInfo>> Rtnl::list_routes(Family family, std::uint32_t link) {

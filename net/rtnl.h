@@ -118,6 +118,8 @@ struct LinkChange {
   std::optional<bool> arp_notify{};  // net.ipv4.conf.<name>.arp_notify
 };
 NetlinkMessage change_link(const LinkChange& change);
+// The link makes itself no IPv6 address when it comes up, and says nothing by IPv6. Refused by a kernel without IPv6.
+NetlinkMessage stay_silent(const std::string& name);
 NetlinkMessage delete_link_message(std::uint32_t index);
 
 NetlinkMessage add_address(const AddressInfo& address);     // EEXIST when it is there
@@ -140,7 +142,10 @@ class Rtnl {
   Result<std::optional<LinkInfo>> find_link(std::uint32_t index);
   Result<LinkInfo> link(const std::string& name);  // an Error when there is none
   Result<std::vector<LinkInfo>> list_links();
-  Result<std::vector<AddressInfo>> list_addresses(std::uint32_t link);            // 0: of all
+  // Of one family: then nobody else's change of configuration is waited for, as a dump of all families waits (linux
+  // v6.18 net/core/rtnetlink.c rtnl_dumpit, RTNL_FLAG_DUMP_UNLOCKED).
+  Result<std::vector<AddressInfo>> list_addresses(Family family, std::uint32_t link);  // 0: of all
+  Result<std::vector<AddressInfo>> list_addresses(std::uint32_t link);                 // of both families
   Result<std::vector<RouteInfo>> list_routes(Family family, std::uint32_t link);  // main table; 0: of all links
   Result<std::vector<NeighbourInfo>> list_neighbours(std::uint32_t link);         // those with a MAC; 0: of all links
   NetlinkSocket& socket() { return socket_; }

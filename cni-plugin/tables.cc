@@ -158,11 +158,16 @@ Status leave_firewalld(nft::Client& client, Parts parts, const Goes& goes) {
   if ((parts & static_cast<Parts>(Part::Firewall)) == 0) return {};
   if (!TRY(has_firewalld(client))) return {};
   std::vector<net::Ip> pods;
-  for (const SetId set : {SetId::Open4, SetId::Open6}) {
-    for (const auto& noted : TRY(elements_of(client, set))) {
-      if (goes(noted.comment)) pods.push_back(*opened_pod(set, noted.element));
+  Status read = transact(client, [&](nft::Batch&) -> Status {
+    pods.clear();
+    for (const SetId set : {SetId::Open4, SetId::Open6}) {
+      for (const auto& noted : TRY(elements_of(client, set))) {
+        if (goes(noted.comment)) pods.push_back(*opened_pod(set, noted.element));
+      }
     }
-  }
+    return {};
+  });
+  TRY(std::move(read));
   return remove_sources(pods);
 }
 

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <set>
 
 #include "base/beside.h"
 #include "base/strings.h"
@@ -51,6 +52,34 @@ void read_elements(std::string_view body, std::vector<NotedElement>& into) {
     noted.comment = comment_in(netlink_attribute(nest, NFTA_SET_ELEM_USERDATA));
     into.push_back(std::move(noted));
   });
+}
+
+// The kernel goes on with a dump where it stopped by number. So when the hash is copied into a larger or smaller one
+// meanwhile, which starts no generation, elements are told twice, or not at all (linux v6.18 net/netfilter/nft_set_hash.c
+// nft_rhash_walk). What is told in one part is complete; of more parts, two dumps have to agree.
+constexpr int kMaxDumps = 16;
+
+struct Dump {
+  std::vector<NotedElement> elements;  // in order, each once
+  bool twice = false;                  // one was told twice
+  std::size_t parts = 0;               // messages with elements in them
+  std::set<std::uint16_t> generations{};
+};
+
+Dump read_dump(const std::vector<std::string>& bodies) {
+  Dump dump;
+  for (const std::string& body : bodies) {
+    const std::size_t before = dump.elements.size();
+    read_elements(body, dump.elements);
+    if (dump.elements.size() != before) ++dump.parts;
+    dump.generations.insert(netlink_value<nfgenmsg>(body).res_id);
+  }
+  const auto by_key = [](const NotedElement& a, const NotedElement& b) { return a.element < b.element; };
+  std::sort(dump.elements.begin(), dump.elements.end(), by_key);
+  const auto end = std::unique(dump.elements.begin(), dump.elements.end());
+  dump.twice = end != dump.elements.end();
+  dump.elements.erase(end, dump.elements.end());
+  return dump;
 }
 
 bool missing(const Error& error) { return error.errno_value() == ENOENT; }
@@ -147,12 +176,18 @@ Result<std::vector<DumpedRule>> Client::rules(const TableId& table, const std::s
 Result<std::vector<NotedElement>> Client::elements(const TableId& table, const std::string& set) {
   NetlinkMessage question = table_message(NFT_MSG_GETSETELEM, NLM_F_DUMP, table);
   question.text(NFTA_SET_ELEM_LIST_TABLE, table.name).text(NFTA_SET_ELEM_LIST_SET, set);
-  std::vector<NotedElement> elements;
-  const auto bodies = socket_.ask(question);
-  if (!bodies && missing(bodies.error())) return elements;
-  if (!bodies) return bodies.error().with_context(base::cat("elements of ", table.to_string(), " ", set));
-  for (const std::string& body : *bodies) read_elements(body, elements);
-  return elements;
+  std::optional<Dump> last;
+  for (int attempt = 0; attempt < kMaxDumps; ++attempt) {
+    const auto bodies = socket_.ask(question);
+    if (!bodies && missing(bodies.error())) return std::vector<NotedElement>();
+    if (!bodies) return bodies.error().with_context(base::cat("elements of ", table.to_string(), " ", set));
+    Dump dump = read_dump(*bodies);
+    // By somebody's commit: then ours is refused, if there is one.
+    const bool changed = dump.generations.size() > 1 || (last && dump.generations != last->generations);
+    if (dump.parts <= 1 || changed || (last && !dump.twice && dump.elements == last->elements)) return dump.elements;
+    last = std::move(dump);
+  }
+  return Error(base::cat("elements of ", table.to_string(), " ", set, ": no two dumps agree"), EAGAIN);
 }
 
 Result<std::optional<NotedElement>> Client::find(const TableId& table, const std::string& set, const Element& key) {
@@ -173,8 +208,13 @@ Result<std::optional<NotedElement>> Client::find(const TableId& table, const std
   return std::optional(std::move(found.front()));
 }
 
+Status Client::still(std::uint32_t generation) {
+  if (TRY(this->generation()) != generation) return Error("nftables has changed", ERESTART);
+  return {};
+}
+
 Status Client::commit(const Batch& batch, std::uint32_t generation) {
-  if (batch.empty()) return {};
+  if (batch.empty()) return generation == 0 ? Status() : still(generation);
   const std::uint32_t first = sequence_ + 1;
   const EncodedBatch encoded = encode(batch, first, true, generation);
   sequence_ = first + static_cast<std::uint32_t>(encoded.messages.size());

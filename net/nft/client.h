@@ -38,17 +38,18 @@ class Client {
   Result<bool> has_chain(const TableId& table, const std::string& chain);
   // In order; of one chain, or of all. None when there is no such table.
   Result<std::vector<DumpedRule>> rules(const TableId& table, const std::string& chain = {});
-  // None when there is no such set.
+  // In order of their keys. None when there is no such set. Of one generation, unless it is another one afterwards.
   Result<std::vector<NotedElement>> elements(const TableId& table, const std::string& set);
   // Empty when there is no such set, or nothing under that key.
   Result<std::optional<NotedElement>> find(const TableId& table, const std::string& set, const Element& key);
 
-  // All of it or nothing. ERESTART: the ruleset is no longer of that generation (0: any is right).
+  // All of it or nothing. ERESTART: the ruleset is no longer of that generation (0: any is right), also of an empty one.
   Status commit(const Batch& batch, std::uint32_t generation = 0);
 
   void leave() && { close_elsewhere(std::move(socket_)); }
 
  private:
+  Status still(std::uint32_t generation);
   explicit Client(NetlinkSocket socket) : socket_(std::move(socket)) {}
   NetlinkSocket socket_;
   std::uint32_t sequence_ = 1U << 30;  // of batches, away from the socket's own

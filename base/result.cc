@@ -5,10 +5,9 @@
 namespace fairlead::base {
 
 Error Error::from_errno(std::string_view what, int errno_value) {
-  char buffer[128];
-  const char* text = strerror_r(errno_value, buffer, sizeof buffer);
   std::string message(what);
-  message.append(": ").append(text);
+  // Its text is the thread's own in glibc since 2.32, and constant in musl. Of strerror_r there are two kinds.
+  message.append(": ").append(std::strerror(errno_value));
   return Error(std::move(message), errno_value);
 }
 

@@ -204,7 +204,7 @@ TEST_F(Executable, SweepsNobodyWhoseNamespaceItCannotEnter) {
     };
     EXPECT_EQ(TRY(run(program, {}, "", {"sweep"})).err, "");
     told(TRY(run("/bin/sh", {}, "", {"-c", base::cat("ulimit -n 4; exec ", program, " sweep")})),
-         "Too many open files");
+         "No file descriptors available");
     // Of this thread and what it starts, and it ends here.
     if (::prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) != 0) return Error::from_errno("drop CAP_SYS_ADMIN", errno);
     told(TRY(run(program, {}, "", {"sweep"})), "Operation not permitted");

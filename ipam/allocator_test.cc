@@ -31,7 +31,7 @@ RangeSet set_of(const std::vector<RangeSpec>& specs) {
 std::vector<std::string> drain(const RangeSet& set, std::optional<net::Ip> last, HeldSet held = {}) {
   std::vector<std::string> picked;
   while (const auto next = pick(set, held, last)) {
-    picked.push_back(go_text(next->address));
+    picked.push_back(next->address.to_string());
     held.numbers.insert(to_number(next->address));
     last = next->address;
   }
@@ -88,8 +88,8 @@ TEST(Allocator, NothingIsLeftWhenAllAreHeld) {
 
 TEST(Allocator, ALargeNetworkIsNoWork) {
   const RangeSet set = set_of({{"r", "fd00::/64", {}, {}, {}}});
-  EXPECT_EQ(go_text(pick(set, HeldSet(), {})->address), "fd00::2");
-  EXPECT_EQ(go_text(pick(set, HeldSet(), ip("fd00::ffff:ffff:ffff:ffff"))->address), "fd00::2");
+  EXPECT_EQ(pick(set, HeldSet(), {})->address.to_string(), "fd00::2");
+  EXPECT_EQ(pick(set, HeldSet(), ip("fd00::ffff:ffff:ffff:ffff"))->address.to_string(), "fd00::2");
 }
 
 }  // namespace

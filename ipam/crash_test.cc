@@ -187,7 +187,7 @@ class CostTest : public PlaceTest {
   void hold(unsigned count) {
     std::filesystem::create_directories(place_.directory());
     for (; held_ < count; ++held_) {
-      const std::string name = go_text(to_ip(to_number(ip("10.1.0.2")) + held_));
+      const std::string name = to_ip(to_number(ip("10.1.0.2")) + held_).to_string();
       std::ofstream(place_.directory() + "/" + name) << "held" << held_ << "\r\neth0";
     }
     ASSERT_EQ(del(place_, "nobody"), "");  // makes the index

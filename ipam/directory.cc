@@ -68,7 +68,7 @@ void overwrite_at(int directory, const std::string& name, std::string_view conte
 std::optional<net::Ip> address_of(std::string_view name) {
   if (name.empty() || name.find_first_not_of("0123456789abcdef.:") != name.npos) return std::nullopt;
   const auto ip = net::Ip::parse(name);
-  if (!ip || go_text(*ip) != name) return std::nullopt;
+  if (!ip || ip->to_string() != name) return std::nullopt;
   return *ip;
 }
 
@@ -77,7 +77,7 @@ Found read_found(int directory, const net::Ip& address, int* open_errno = nullpt
   found.address = address;
   found.content = Content::Unreadable;
   const base::Fd fd(
-      ::openat(directory, go_text(address).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+      ::openat(directory, address.to_string().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   if (!fd) {
     if (open_errno != nullptr) *open_errno = errno;
     if (errno == ELOOP || errno == ENXIO) found.content = Content::Foreign;
@@ -171,7 +171,7 @@ Result<std::vector<Found>> Directory::list() const {
 Result<Found> Directory::read(const net::Ip& address) const {
   int open_errno = 0;
   Found found = read_found(directory_.get(), address, &open_errno);
-  if (open_errno == ENOENT) return error(go_text(address), ENOENT);
+  if (open_errno == ENOENT) return error(address.to_string(), ENOENT);
   return found;
 }
 
@@ -182,7 +182,7 @@ Result<base::Fd> Directory::write_unnamed(std::string_view content) const {
 }
 
 Result<bool> Directory::reserve(const net::Ip& address, std::string_view holder) const {
-  const std::string name = go_text(address);
+  const std::string name = address.to_string();
   auto fd = write_unnamed(holder);
   if (!fd) {
     const int why = fd.error().errno_value();
@@ -221,7 +221,7 @@ Result<bool> Directory::reserve_by_name(const std::string& name, std::string_vie
 }
 
 Status Directory::release(const net::Ip& address) const {
-  const std::string name = go_text(address);
+  const std::string name = address.to_string();
   if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) return error(name, errno);
   return {};
 }
@@ -234,7 +234,7 @@ std::optional<net::Ip> Directory::last(std::size_t set) const {
 }
 
 void Directory::set_last(std::size_t set, const net::Ip& address) const {
-  overwrite_at(directory_.get(), base::cat(kLastPrefix, set), go_text(address));
+  overwrite_at(directory_.get(), base::cat(kLastPrefix, set), address.to_string());
 }
 
 std::optional<std::string> Directory::boot() const { return read_boot(directory_.get()); }

@@ -1,18 +1,11 @@
 #include "ipam/ranges.h"
 
 #include <array>
-#include <charconv>
 
 #include "base/strings.h"
 
 namespace fairlead::ipam {
 namespace {
-
-std::string hexadecimal(unsigned value) {
-  char buffer[8];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, 16).ptr;
-  return std::string(buffer, end);
-}
 
 bool overlap(const Range& a, const Range& b) {
   return a.subnet.family() == b.subnet.family() && a.start <= b.end && b.start <= a.end;
@@ -21,7 +14,7 @@ bool overlap(const Range& a, const Range& b) {
 Status check_bound(const RangeSpec& spec, const net::Prefix& subnet, std::string_view field, const net::Ip& value) {
   if (subnet.contains(value)) return {};
   return Error(
-      base::cat(spec.path, ".", field, ": ", go_text(value), " lies outside of the subnet ", subnet.to_string()));
+      base::cat(spec.path, ".", field, ": ", value.to_string(), " lies outside of the subnet ", subnet.to_string()));
 }
 
 Result<net::Prefix> read_subnet(const RangeSpec& spec) {
@@ -52,19 +45,12 @@ net::Ip to_ip(Number number) {
   return net::Ip::from_bytes(bytes);
 }
 
-std::string go_text(const net::Ip& ip) {
-  const Number number = to_number(ip);
-  if (number >> 32 != 0 || number >> 16 == 0) return ip.to_string();
-  const auto low = static_cast<std::uint32_t>(number);
-  return base::cat("::", hexadecimal(low >> 16), ":", hexadecimal(low & 0xffff));
-}
-
 bool Range::contains(const net::Ip& ip) const {
   // ::/64 has every v4-mapped address among its numbers.
   return ip.family() == subnet.family() && start <= ip && ip <= end;
 }
 
-std::string to_string(const Range& range) { return base::cat(go_text(range.start), "-", go_text(range.end)); }
+std::string to_string(const Range& range) { return base::cat(range.start.to_string(), "-", range.end.to_string()); }
 
 std::string to_string(const RangeSet& set) {
   std::vector<std::string> parts;
@@ -100,12 +86,12 @@ Result<Range> complete(const RangeSpec& spec) {
   TRY(check_bound(spec, range.subnet, "rangeStart", range.start));
   TRY(check_bound(spec, range.subnet, "rangeEnd", range.end));
   if (range.gateway.family() != range.subnet.family()) {
-    return Error(base::cat(spec.path, ".gateway: ", go_text(range.gateway), " is no ",
+    return Error(base::cat(spec.path, ".gateway: ", range.gateway.to_string(), " is no ",
                            net::to_string(range.subnet.family()), " address, as the subnet ", spec.subnet, " needs"));
   }
   if (range.end < range.start) {
     return Error(
-        base::cat(spec.path, ".rangeStart: ", go_text(range.start), " comes after rangeEnd ", go_text(range.end)));
+        base::cat(spec.path, ".rangeStart: ", range.start.to_string(), " comes after rangeEnd ", range.end.to_string()));
   }
   return range;
 }

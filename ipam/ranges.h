@@ -17,9 +17,6 @@ using Number = unsigned __int128;
 Number to_number(const net::Ip& ip);
 net::Ip to_ip(Number number);
 
-// As Go writes an address (net.IP.String): inet_ntop's text but for ::a.b.c.d, which Go writes in hexadecimal.
-std::string go_text(const net::Ip& ip);
-
 // What an operator wrote.
 struct RangeSpec {
   std::string path;    // names it in errors: "ipam.ranges[0][1]"

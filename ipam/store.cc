@@ -143,7 +143,7 @@ Result<bool> Store::holds(const Holder& holder) {
 
 Status Store::unreadable_error() const {
   if (unreadable_.empty()) return {};
-  return Error(base::cat(directory_.path(), "/", go_text(unreadable_.front()), ": cannot be read, one of ",
+  return Error(base::cat(directory_.path(), "/", unreadable_.front().to_string(), ": cannot be read, one of ",
                          unreadable_.size(), " such; whose address it is cannot be told"),
                EIO);
 }
@@ -178,7 +178,7 @@ Result<std::vector<Lease>> Store::allocate(const Holder& holder, const std::vect
   for (const net::Ip& address : owned.addresses) {
     for (const RangeSet& set : sets) {
       if (range_of(set, address) == nullptr) continue;
-      return Error(base::cat(go_text(address), " has been allocated to ", holder.container_id, " (", holder.ifname,
+      return Error(base::cat(address.to_string(), " has been allocated to ", holder.container_id, " (", holder.ifname,
                              ") already; DEL comes before another ADD"),
                    EEXIST);
     }
@@ -196,7 +196,7 @@ Result<std::vector<Lease>> Store::allocate(const Holder& holder, const std::vect
     leases.push_back(*std::move(lease));
   }
   if (!failed && !left.empty()) {
-    failed = Error(base::cat("the wanted address ", go_text(left.front()), " lies in no range set, or in one of which ",
+    failed = Error(base::cat("the wanted address ", left.front().to_string(), " lies in no range set, or in one of which ",
                              "another address was wanted too"),
                    EINVAL);
   }
@@ -220,10 +220,10 @@ Result<Lease> Store::allocate_one(const Holder& holder, const RangeSet& set, std
   } else {
     address = *it;
     if (address == range_of(set, address)->gateway) {
-      return Error(base::cat("the wanted address ", go_text(address), " is the gateway of its subnet"), EINVAL);
+      return Error(base::cat("the wanted address ", address.to_string(), " is the gateway of its subnet"), EINVAL);
     }
     if (!TRY(reserve(holder.text(), address))) {
-      return Error(base::cat("the wanted address ", go_text(address), " is held by another (", directory_.path(), ")"),
+      return Error(base::cat("the wanted address ", address.to_string(), " is held by another (", directory_.path(), ")"),
                    EADDRINUSE);
     }
   }

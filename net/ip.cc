@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <ostream>
 
@@ -14,6 +15,47 @@ namespace {
 constexpr std::size_t kV4Offset = 12;
 
 Error not_an_ip(std::string_view text) { return Error(base::cat("\"", text, "\" is not an IPv4 or IPv6 address")); }
+
+void append_number(std::string& out, unsigned value, int base) {
+  std::array<char, 8> digits{};
+  out.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value, base).ptr);
+}
+
+std::string v4_text(const std::array<std::uint8_t, 16>& bytes) {
+  std::string out;
+  for (std::size_t i = kV4Offset; i < bytes.size(); ++i) {
+    if (i != kV4Offset) out.push_back('.');
+    append_number(out, bytes[i], 10);
+  }
+  return out;
+}
+
+// RFC 5952 section 4: the first of the longest runs of two zero groups or more is "::". inet_ntop of musl shortens a
+// single group too, and files are named by this text.
+std::string v6_text(const std::array<std::uint8_t, 16>& bytes) {
+  constexpr std::size_t kGroups = 8;
+  const auto group = [&](std::size_t i) { return bytes[2 * i] * 256U + bytes[2 * i + 1]; };
+  std::size_t run_at = kGroups;
+  std::size_t run_size = 1;
+  for (std::size_t begin = 0; begin < kGroups; ++begin) {
+    std::size_t end = begin;
+    while (end < kGroups && group(end) == 0) ++end;
+    if (end - begin <= run_size) continue;
+    run_at = begin;
+    run_size = end - begin;
+  }
+  std::string out;
+  for (std::size_t i = 0; i < kGroups;) {
+    if (i == run_at) {
+      out += "::";
+      i += run_size;
+      continue;
+    }
+    if (!out.empty() && out.back() != ':') out.push_back(':');
+    append_number(out, group(i++), 16);
+  }
+  return out;
+}
 
 // Decimal octets, any number of leading zeros; as Go's netutils.ParseIPSloppy.
 std::string without_leading_zeros(std::string_view text) {
@@ -101,15 +143,7 @@ std::uint32_t Ip::v4_be() const {
   return value;
 }
 
-std::string Ip::to_string() const {
-  char buffer[INET6_ADDRSTRLEN] = {};
-  if (is_v4()) {
-    ::inet_ntop(AF_INET, bytes_.data() + kV4Offset, buffer, sizeof buffer);
-  } else {
-    ::inet_ntop(AF_INET6, bytes_.data(), buffer, sizeof buffer);
-  }
-  return buffer;
-}
+std::string Ip::to_string() const { return is_v4() ? v4_text(bytes_) : v6_text(bytes_); }
 
 Result<Prefix> Prefix::parse(std::string_view text) { return TRY(make_address(text, false)).subnet(); }
 Result<Prefix> Prefix::parse_sloppy(std::string_view text) { return TRY(make_address(text, true)).subnet(); }

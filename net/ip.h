@@ -37,7 +37,7 @@ class Ip {
   bool is_multicast() const;    // 224/4, 255.255.255.255 or ff00::/8
   std::uint32_t v4_be() const;  // REQUIRES is_v4(); network order
   const std::array<std::uint8_t, 16>& bytes() const { return bytes_; }
-  std::string to_string() const;
+  std::string to_string() const;  // RFC 5952; as Go's net.IP, by which host-local names its files
 
   auto operator<=>(const Ip&) const = default;
 

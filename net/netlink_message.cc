@@ -18,8 +18,6 @@
 namespace fairlead::net {
 namespace {
 
-constexpr std::size_t kAnswerBytes = 32768;  // of one datagram of a dump (linux v6.1 net/netlink/af_netlink.c)
-
 // One message taken off the front of `datagram`.
 struct Taken {
   nlmsghdr header{};
@@ -120,14 +118,12 @@ Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
   return NetlinkSocket(std::move(fd));
 }
 
-Result<std::string> NetlinkSocket::receive() {
-  std::string buffer(kAnswerBytes, '\0');
+Result<std::string_view> NetlinkSocket::receive(Datagram& buffer) {
   for (;;) {
     const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::from_errno("netlink receive", errno);
-    buffer.resize(static_cast<std::size_t>(n));
-    return buffer;
+    return std::string_view(buffer.data(), static_cast<std::size_t>(n));
   }
 }
 
@@ -137,9 +133,9 @@ Result<std::vector<std::string>> NetlinkSocket::ask(const NetlinkMessage& messag
   const bool one_answer = (message.flags() & NLM_F_DUMP) != NLM_F_DUMP && (message.flags() & NLM_F_ACK) == 0;
   if (::send(fd_.get(), request.data(), request.size(), 0) < 0) return Error::from_errno("netlink send", errno);
   std::vector<std::string> bodies;
+  Datagram buffer;
   for (;;) {
-    const std::string datagram = TRY(receive());
-    for (std::string_view rest = datagram; rest.size() >= sizeof(nlmsghdr);) {
+    for (std::string_view rest = TRY(receive(buffer)); rest.size() >= sizeof(nlmsghdr);) {
       const Taken taken = TRY(take(rest));
       if (taken.header.nlmsg_seq != sequence_) continue;  // late, of an abandoned request
       if (taken.header.nlmsg_type == NLMSG_ERROR || taken.header.nlmsg_type == NLMSG_DONE) {
@@ -159,9 +155,9 @@ Result<std::vector<Status>> NetlinkSocket::order(const std::vector<NetlinkMessag
   std::vector<Status> outcomes(messages.size());
   if (messages.empty()) return outcomes;
   if (::send(fd_.get(), write.data(), write.size(), 0) < 0) return Error::from_errno("netlink send", errno);
+  Datagram buffer;
   for (std::size_t open = messages.size(); open > 0;) {
-    const std::string datagram = TRY(receive());
-    for (std::string_view rest = datagram; rest.size() >= sizeof(nlmsghdr);) {
+    for (std::string_view rest = TRY(receive(buffer)); rest.size() >= sizeof(nlmsghdr);) {
       const Taken taken = TRY(take(rest));
       const std::size_t index = taken.header.nlmsg_seq - first;
       if (index >= messages.size() || taken.header.nlmsg_type != NLMSG_ERROR) continue;

@@ -5,6 +5,7 @@
 // needs is some twenty messages (docs/adr/0016).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -83,8 +84,12 @@ class NetlinkSocket {
   int fd() const { return fd_.get(); }
 
  private:
+  // What a dump sends at once is no more (linux v6.1 net/netlink/af_netlink.c netlink_dump). On the stack, and not
+  // cleared: most answers take one of its pages.
+  using Datagram = std::array<char, 32768>;
+
   explicit NetlinkSocket(base::Fd fd) : fd_(std::move(fd)) {}
-  Result<std::string> receive();
+  Result<std::string_view> receive(Datagram& buffer);
 
   base::Fd fd_;
   std::uint32_t sequence_ = 0;

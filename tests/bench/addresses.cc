@@ -71,7 +71,7 @@ void hold(const std::string& directory, const ipam::Range& range, unsigned count
   std::filesystem::create_directories(directory);
   ipam::Number at = ipam::to_number(range.start);
   for (unsigned i = 0; i < count; ++i) {
-    std::ofstream(cat(directory, "/", ipam::go_text(ipam::to_ip(++at))), std::ios::binary) << "held" << i << "\r\neth0";
+    std::ofstream(cat(directory, "/", ipam::to_ip(++at).to_string()), std::ios::binary) << "held" << i << "\r\neth0";
   }
 }
 

@@ -82,9 +82,9 @@ void run(std::string_view config, std::string_view state) {
       const net::Ip& address = (*leases)[i].address.address;
       const Range* const range = range_of(read->sets[i], address);
       check(range != nullptr && address != range->gateway);
-      const auto old = before.find(go_text(address));
+      const auto old = before.find(address.to_string());
       check(old == before.end() || base::trim(old->second).empty());
-      check(now.at(go_text(address)) == holder.text());
+      check(now.at(address.to_string()) == holder.text());
     }
     if (!read->sets.empty()) check(!store->allocate(holder, read->sets).has_value());
     check(store->release(holder).has_value());

@@ -152,6 +152,10 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
                 cat("VLANs of ", host_name));
   }
 
+  // Already now: what the kernel does behind our back about a link that comes up, and about IPv6 on it, takes the lock
+  // that the rest needs, and is done while an address is looked for.
+  if (!config.disable_container_interface) TRY(bring_up(inside));
+
   NetResult result;
   if (has_ipam(call)) result = TRY(addresses_of(call, world, kContainerInterface));
   result.interfaces.resize(3);

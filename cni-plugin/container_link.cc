@@ -159,6 +159,14 @@ Interface told(const Inside& inside, const std::string& sandbox) {
   return interface;
 }
 
+Status bring_up(Inside& inside) {
+  net::LinkChange up;
+  up.index = inside.link.index;
+  up.up = true;
+  TRY_CONTEXT(inside.rtnl.order({net::change_link(up)}), cat("bring up ", inside.link.name));
+  return {};
+}
+
 Status configure(Inside& inside, const ContainerLink& link) {
   const auto all = messages(link);
   const auto outcomes = TRY(inside.rtnl.socket().order(all));

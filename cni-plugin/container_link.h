@@ -67,6 +67,8 @@ Error already_there(const std::string& ifname);
 
 Result<Inside> enter(Place place, const std::string& name, const IpSettings& settings);
 
+Status bring_up(Inside& inside);
+
 // As it stands in a result.
 Interface told(const Inside& inside, const std::string& sandbox);
 

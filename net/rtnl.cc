@@ -227,6 +227,13 @@ NetlinkMessage link_question(std::uint32_t index) {
   return message;
 }
 
+// One queue each way, which is what a veth uses anyhow. Not told, the kernel makes one for every processor there may be
+// and then sets all but one aside, waiting two grace periods of RCU under its lock (linux v6.18 drivers/net/veth.c
+// veth_init_queues, net/core/dev.c netif_set_real_num_tx_queues).
+void with_one_queue(NetlinkMessage& message) {
+  message.value(IFLA_NUM_TX_QUEUES, std::uint32_t{1}).value(IFLA_NUM_RX_QUEUES, std::uint32_t{1});
+}
+
 }  // namespace
 
 Result<Mac> parse_mac(std::string_view text) {
@@ -264,12 +271,14 @@ std::vector<NetlinkMessage> create_veth(const VethPair& pair) {
   if (pair.mac) message.value(IFLA_ADDRESS, *pair.mac);
   if (pair.mtu != 0) message.value(IFLA_MTU, pair.mtu);
   if (pair.master != 0) message.value(IFLA_MASTER, pair.master);
+  with_one_queue(message);
   message.nest(IFLA_LINKINFO | NLA_F_NESTED, [&](NetlinkMessage& info) {
     info.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA | NLA_F_NESTED, [&](NetlinkMessage& data) {
       data.nest(VETH_INFO_PEER | NLA_F_NESTED, [&](NetlinkMessage& peer) {
         peer.header(link_header()).text(IFLA_IFNAME, pair.peer_name);
         if (pair.peer_mac) peer.value(IFLA_ADDRESS, *pair.peer_mac);
         if (pair.mtu != 0) peer.value(IFLA_MTU, pair.mtu);
+        with_one_queue(peer);
         if (pair.peer_netns_fd >= 0) peer.value(IFLA_NET_NS_FD, std::uint32_t(pair.peer_netns_fd));
       });
     });

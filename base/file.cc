@@ -16,7 +16,7 @@ Result<std::string> read_file(const std::string& path, std::size_t limit_bytes) 
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return Error::from_errno(path, errno);
   std::string content;
-  char buffer[65536];
+  char buffer[4000];  // the kernel clears as much of its own for a sysctl (linux v6.1 fs/proc/proc_sysctl.c)
   for (;;) {
     const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;

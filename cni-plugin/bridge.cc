@@ -57,7 +57,8 @@ Result<net::LinkInfo> ensure_bridge(net::Rtnl& host, const BridgeConfig& config,
   }
   TRY(fits(*found, config));
   // Its addresses and routes are ours alone.
-  (void)net::write_sysctl(cat("net/ipv6/conf/", config.bridge, "/accept_ra"), "0").has_value();
+  if (found->accept_ra.value_or(0) != 0)
+    (void)net::write_sysctl(cat("net/ipv6/conf/", config.bridge, "/accept_ra"), "0").has_value();
   net::LinkChange change;
   change.index = found->index;
   if ((found->flags & IFF_UP) == 0) change.up = true;
@@ -173,7 +174,9 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
   if (config.detect_duplicates && !config.disable_container_interface) TRY(await_detection(inside));
   const Fields fields = TRY(Fields::of(call.config));
   TRY(override_dns(fields, result));
-  const net::Mac bridge_mac_now = TRY(host.link(config.bridge)).mac;  // of one we did not make, that of a port it got
+  // That of one we did not make may be that of a port it got.
+  const bool has_own_mac = bridge.mac == bridge_mac(world.boot_id, config.bridge);
+  const net::Mac bridge_mac_now = has_own_mac ? bridge.mac : TRY(host.link(config.bridge)).mac;
   result.interfaces[0] = {.name = bridge.name, .mac = net::to_string(bridge_mac_now)};
   result.interfaces[kHostInterface] = {.name = host_name, .mac = net::to_string(host_link.mac), .mtu = host_link.mtu};
   result.interfaces[kContainerInterface] = told(inside, call.netns);

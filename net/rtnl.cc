@@ -4,6 +4,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -112,6 +113,14 @@ void parse_link_info(std::string_view info, LinkInfo& link) {
   link.slave_data = netlink_attribute(info, IFLA_INFO_SLAVE_DATA);
 }
 
+// linux v6.1 net/ipv6/addrconf.c ipv6_store_devconf: an array in the order of DEVCONF_*.
+std::optional<std::int32_t> parse_accept_ra(std::string_view families) {
+  const auto settings = netlink_attribute(netlink_attribute(families, AF_INET6), IFLA_INET6_CONF);
+  constexpr std::size_t kAt = DEVCONF_ACCEPT_RA * sizeof(std::int32_t);
+  if (settings.size() < kAt + sizeof(std::int32_t)) return std::nullopt;
+  return netlink_value<std::int32_t>(settings.substr(kAt));
+}
+
 LinkInfo parse_link(std::string_view body) {
   const auto header = netlink_value<ifinfomsg>(body);
   LinkInfo link;
@@ -131,6 +140,7 @@ LinkInfo parse_link(std::string_view body) {
       case IFLA_TXQLEN: link.tx_queue_len = netlink_value<std::uint32_t>(value); break;
       case IFLA_PROMISCUITY: link.promiscuity = netlink_value<std::uint32_t>(value); break;
       case IFLA_LINKINFO: parse_link_info(value, link); break;
+      case IFLA_AF_SPEC: link.accept_ra = parse_accept_ra(value); break;
       default: break;
     }
   });

@@ -39,6 +39,7 @@ struct LinkInfo {
   std::uint32_t promiscuity = 0;
   std::string kind_data{};   // IFLA_INFO_DATA, attributes
   std::string slave_data{};  // IFLA_INFO_SLAVE_DATA, attributes: of a bridge's port
+  std::optional<std::int32_t> accept_ra{};  // net.ipv6.conf.<name>.accept_ra; without IPv6 there is none
   bool operator==(const LinkInfo&) const = default;
 };
 

@@ -144,7 +144,8 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
                   {.mtu = config.mtu,
                    .master = bridge.index,
                    .slave_data = net::bridge_port_data({.hairpin = config.hairpin, .isolated = config.port_isolation}),
-                   .container_mac = config.mac}));
+                   .container_mac = config.mac,
+                   .up = false}));
   Inside inside = TRY(
       enter(std::move(place), call.attachment.ifname, {.accept_dad = config.detect_duplicates, .ndisc_notify = true}));
   if (config.filters_vlans()) {
@@ -155,7 +156,12 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
 
   // Already now: what the kernel does behind our back about a link that comes up, and about IPv6 on it, takes the lock
   // that the rest needs, and is done while an address is looked for.
+  // The container's end first: a link that is up without a carrier is work as well.
   if (!config.disable_container_interface) TRY(bring_up(inside));
+  net::LinkChange up;
+  up.name = host_name;
+  up.up = true;
+  TRY_CONTEXT(host.order({net::change_link(up)}), cat("bring up ", host_name));
 
   NetResult result;
   if (has_ipam(call)) result = TRY(addresses_of(call, world, kContainerInterface));

@@ -85,6 +85,7 @@ Result<std::string> create_veth(net::Rtnl& host, const Attachment& attachment, c
                            .mtu = wish.mtu,
                            .master = wish.master,
                            .slave_data = wish.slave_data,
+                           .up = wish.up,
                            .peer_name = attachment.ifname,
                            .peer_mac = wish.container_mac,
                            .peer_netns_fd = netns.fd()};

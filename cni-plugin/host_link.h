@@ -22,8 +22,9 @@ struct VethWish {
   std::uint32_t master = 0;
   std::string slave_data{};
   std::optional<net::Mac> host_mac{}, container_mac{};
+  bool up = true;  // the host's end
 };
-// Both ends in one write: the host's up and marked, the container's under its name in its namespace. The name of the
+// Both ends in one write: the host's marked, the container's under its name in its namespace. The name of the
 // host's end. An Error with kAlreadyAttached when the container has an interface of that name.
 Result<std::string> create_veth(net::Rtnl& host, const Attachment& attachment, const net::Netns& netns,
                                 const VethWish& wish);

@@ -196,7 +196,8 @@ Status await_detection(Inside& inside) {
     const auto addresses = TRY(inside.rtnl.list_addresses(Family::V6, inside.link.index));
     for (const net::AddressInfo& one : addresses) {
       if (one.flags & IFA_F_DADFAILED)
-        return Error(cat("duplicate address detection: somebody on the link has ", one.address.to_string(), " already"));
+        return Error(
+            cat("duplicate address detection: somebody on the link has ", one.address.to_string(), " already"));
       if (one.flags & IFA_F_TENTATIVE) tentative = &one;
     }
     if (tentative == nullptr) return {};

@@ -90,8 +90,8 @@ Result<Range> complete(const RangeSpec& spec) {
                            net::to_string(range.subnet.family()), " address, as the subnet ", spec.subnet, " needs"));
   }
   if (range.end < range.start) {
-    return Error(
-        base::cat(spec.path, ".rangeStart: ", range.start.to_string(), " comes after rangeEnd ", range.end.to_string()));
+    return Error(base::cat(spec.path, ".rangeStart: ", range.start.to_string(), " comes after rangeEnd ",
+                           range.end.to_string()));
   }
   return range;
 }

@@ -196,8 +196,8 @@ Result<std::vector<Lease>> Store::allocate(const Holder& holder, const std::vect
     leases.push_back(*std::move(lease));
   }
   if (!failed && !left.empty()) {
-    failed = Error(base::cat("the wanted address ", left.front().to_string(), " lies in no range set, or in one of which ",
-                             "another address was wanted too"),
+    failed = Error(base::cat("the wanted address ", left.front().to_string(),
+                             " lies in no range set, or in one of which ", "another address was wanted too"),
                    EINVAL);
   }
   if (!failed) {
@@ -223,8 +223,9 @@ Result<Lease> Store::allocate_one(const Holder& holder, const RangeSet& set, std
       return Error(base::cat("the wanted address ", address.to_string(), " is the gateway of its subnet"), EINVAL);
     }
     if (!TRY(reserve(holder.text(), address))) {
-      return Error(base::cat("the wanted address ", address.to_string(), " is held by another (", directory_.path(), ")"),
-                   EADDRINUSE);
+      return Error(
+          base::cat("the wanted address ", address.to_string(), " is held by another (", directory_.path(), ")"),
+          EADDRINUSE);
     }
   }
   directory_.set_last(number, address);

@@ -6,9 +6,9 @@ namespace fairlead::net {
 namespace {
 
 TEST(Ip, ReadsAndWritesBothFamilies) {
-  for (const std::string text : {"10.0.0.1", "255.255.255.255", "0.0.0.0", "::", "::1", "fd00::1:2", "2001:db8::",
-                                 "1:0:2:3:4:5:6:7", "0:1:2:3:4:5:6:7", "1:2:3:4:5:6:7:0", "fd00:0:1::1", "1::4:0:0:7:8",
-                                 "1:0:0:4::", "::a01:5", "::ffff:0:0:1"}) {
+  for (const std::string text :
+       {"10.0.0.1", "255.255.255.255", "0.0.0.0", "::", "::1", "fd00::1:2", "2001:db8::", "1:0:2:3:4:5:6:7",
+        "0:1:2:3:4:5:6:7", "1:2:3:4:5:6:7:0", "fd00:0:1::1", "1::4:0:0:7:8", "1:0:0:4::", "::a01:5", "::ffff:0:0:1"}) {
     const auto ip = Ip::parse(text);
     ASSERT_TRUE(ip) << text;
     EXPECT_EQ(ip->to_string(), text);

@@ -259,7 +259,7 @@ Result<Mac> parse_mac(std::string_view text) {
     const char lower = text[i] >= 'A' && text[i] <= 'F' ? static_cast<char>(text[i] - 'A' + 'a') : text[i];
     const std::size_t digit = kDigits.find(lower);
     if (digit == kDigits.npos) return no_mac();
-    mac[i / 3] = static_cast<std::uint8_t>(mac[i / 3] * 16U + digit);
+    mac[i / 3] = static_cast<std::uint8_t>(std::size_t{mac[i / 3]} * 16 + digit);
   }
   return mac;
 }
@@ -449,7 +449,7 @@ Result<std::vector<AddressInfo>> Rtnl::list_addresses(Family family, std::uint32
 
 Result<std::vector<AddressInfo>> Rtnl::list_addresses(std::uint32_t link) {
   auto found = TRY(list_addresses(Family::V4, link));
-  for (AddressInfo& one : TRY(list_addresses(Family::V6, link))) found.push_back(std::move(one));
+  for (const AddressInfo& one : TRY(list_addresses(Family::V6, link))) found.push_back(one);
   return found;
 }
 

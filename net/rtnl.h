@@ -37,8 +37,8 @@ struct LinkInfo {
   std::uint8_t operstate = 0;                // RFC 2863, IF_OPER_UP is 6
   std::uint32_t tx_queue_len = 0;
   std::uint32_t promiscuity = 0;
-  std::string kind_data{};   // IFLA_INFO_DATA, attributes
-  std::string slave_data{};  // IFLA_INFO_SLAVE_DATA, attributes: of a bridge's port
+  std::string kind_data{};                  // IFLA_INFO_DATA, attributes
+  std::string slave_data{};                 // IFLA_INFO_SLAVE_DATA, attributes: of a bridge's port
   std::optional<std::int32_t> accept_ra{};  // net.ipv6.conf.<name>.accept_ra; without IPv6 there is none
   bool operator==(const LinkInfo&) const = default;
 };
@@ -147,8 +147,8 @@ class Rtnl {
   // v6.18 net/core/rtnetlink.c rtnl_dumpit, RTNL_FLAG_DUMP_UNLOCKED).
   Result<std::vector<AddressInfo>> list_addresses(Family family, std::uint32_t link);  // 0: of all
   Result<std::vector<AddressInfo>> list_addresses(std::uint32_t link);                 // of both families
-  Result<std::vector<RouteInfo>> list_routes(Family family, std::uint32_t link);  // main table; 0: of all links
-  Result<std::vector<NeighbourInfo>> list_neighbours(std::uint32_t link);         // those with a MAC; 0: of all links
+  Result<std::vector<RouteInfo>> list_routes(Family family, std::uint32_t link);       // main table; 0: of all links
+  Result<std::vector<NeighbourInfo>> list_neighbours(std::uint32_t link);  // those with a MAC; 0: of all links
   NetlinkSocket& socket() { return socket_; }
   Status order(const std::vector<NetlinkMessage>& messages) { return socket_.order_all(messages); }
 

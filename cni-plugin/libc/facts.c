@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A table, not a column. */
+/* clang-format off */
 #define SIZE(type) {"sizeof " #type, sizeof(type)}
 #define AT(type, member) {#type "." #member, offsetof(type, member)}
 #define IS(constant) {#constant, constant}

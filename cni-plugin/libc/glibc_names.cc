@@ -1,9 +1,10 @@
-// What the C++ runtime and our objects, compiled with glibc's headers, ask of the C library and musl 1.2.3 does not have
-// (docs/adr/0023).
+// What the C++ runtime and our objects, compiled with glibc's headers, ask of the C library and musl 1.2.3 does not
+// have (docs/adr/0023).
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+// NOLINTBEGIN(bugprone-reserved-identifier): they are the library's.
 extern "C" {
 
 // libstdc++: whether reference counts need no atomic operation. Nothing here starts a thread.
@@ -22,3 +23,4 @@ int statx(int directory, const char* path, int flags, unsigned mask, struct stat
 }
 
 }  // extern "C"
+// NOLINTEND(bugprone-reserved-identifier)

@@ -1,5 +1,5 @@
-// fairlead-cni is compiled with the headers of one C library and linked with another (docs/adr/0023): that both mean the
-// same is shown for everything it uses.
+// fairlead-cni is compiled with the headers of one C library and linked with another (docs/adr/0023): that both mean
+// the same is shown for everything it uses.
 #include <gtest/gtest.h>
 
 #include <set>

@@ -1,8 +1,8 @@
 // Memory for a process that lives two milliseconds: the first MiB comes out of .bss, of which only the pages that are
 // touched cost anything. musl's allocator maps and unmaps groups of pages as it goes, 0.3 ms of an ADD.
 //
-// Blocks are powers of two, and one that was freed serves the next of its size: what runs longer (a GC over all records)
-// does not grow. What is larger, or comes when the MiB is used up, is mapped.
+// Blocks are powers of two, and one that was freed serves the next of its size: what runs longer (a GC over all
+// records) does not grow. What is larger, or comes when the MiB is used up, is mapped.
 #include <sys/mman.h>
 
 #include <algorithm>

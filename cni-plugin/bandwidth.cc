@@ -91,36 +91,44 @@ Result<net::LinkInfo> host_end(const Call& call, net::Rtnl& host) {
   return Error(cat("the other end of ", ifname, " is not among the host's interfaces of prevResult"));
 }
 
+// Not up yet where it is new.
 Result<net::LinkInfo> make_ifb(net::Rtnl& host, const Attachment& attachment, const net::LinkInfo& like) {
   const std::string name = ifb_name(attachment);
   const auto found = TRY(host.find_link(name));
-  if (found && found->kind != kIfb)
-    return Error(cat(name, " is in the way: a link of kind \"", found->kind, "\""));
-  std::vector<net::NetlinkMessage> messages{net::stay_silent(name)};  // before it is up; without IPv6 it is anyway
-  if (!found) {
-    auto first = net::create_link({.name = name, .kind = std::string(kIfb)});
-    messages.insert(messages.begin(), first.begin(), first.end());
+  if (found && found->kind != kIfb) return Error(cat(name, " is in the way: a link of kind \"", found->kind, "\""));
+  std::vector<net::NetlinkMessage> messages;
+  if (found) {
+    messages.push_back(net::change_link(
+        {.name = name, .alias = link_alias(attachment), .mtu = like.mtu, .tx_queue_len = like.tx_queue_len}));
+  } else {
+    messages = net::create_link({.name = name,
+                                 .kind = std::string(kIfb),
+                                 .alias = link_alias(attachment),
+                                 .mtu = like.mtu,
+                                 .tx_queue_len = like.tx_queue_len});
   }
-  const std::size_t may_fail = messages.size() - 1;
-  messages.push_back(net::change_link({.up = true,
-                                       .name = name,
-                                       .alias = link_alias(attachment),
-                                       .mtu = like.mtu,
-                                       .tx_queue_len = like.tx_queue_len}));
+  const std::size_t needed = messages.size();
+  messages.push_back(net::stay_silent(name));  // without IPv6 it is anyway
   auto outcomes = TRY(host.socket().order(messages));
-  outcomes[may_fail] = {};
+  outcomes.resize(needed);
   for (Status& outcome : outcomes) TRY_CONTEXT(std::move(outcome), cat("set up ", name));
   return host.link(name);
 }
 
+// The kernel waits for a grace period of RCU when it changes the qdisc of a link that is up and has one (linux v6.1
+// net/sched/sch_generic.c dev_deactivate_many). So the ifb gets its bucket before it comes up.
 Status limit_egress(net::Rtnl& host, const net::LinkInfo& pod, const net::LinkInfo& ifb, const Limit& limit) {
+  net::LinkChange up;
+  up.index = ifb.index;
+  up.up = true;
   // Taken away first: a redirect that an earlier ADD left may lead to an ifb that is gone.
-  auto outcomes = TRY(host.socket().order({net::replace_token_bucket(ifb.index, limit.bucket()),
+  auto outcomes = TRY(host.socket().order({net::replace_token_bucket(ifb.index, limit.bucket()), net::change_link(up),
                                            net::add_ingress(pod.index), net::delete_ingress_redirect(pod.index),
                                            net::add_ingress_redirect(pod.index, ifb.index)}));
   TRY(std::move(outcomes[0]));
-  if (!outcomes[1] && outcomes[1].error().errno_value() != EEXIST) return std::move(outcomes[1]);
-  return std::move(outcomes[3]);
+  TRY(std::move(outcomes[1]));
+  if (!outcomes[2] && outcomes[2].error().errno_value() != EEXIST) return std::move(outcomes[2]);
+  return std::move(outcomes[4]);
 }
 
 Result<NetResult> add(const Call& call, const World&) {
@@ -131,16 +139,16 @@ Result<NetResult> add(const Call& call, const World&) {
   if (!bandwidth.ingress && !bandwidth.egress) return result;
   net::Rtnl host = TRY(net::Rtnl::open());
   const net::LinkInfo pod = TRY(host_end(call, host));
-  if (bandwidth.ingress) {
-    TRY_CONTEXT(host.order({net::replace_token_bucket(pod.index, bandwidth.ingress.bucket())}),
-                cat("limit ", pod.name));
-  }
   if (bandwidth.egress) {
     const net::LinkInfo ifb = TRY(make_ifb(host, call.attachment, pod));
     TRY_CONTEXT(limit_egress(host, pod, ifb, bandwidth.egress), cat("limit ", pod.name, " by ", ifb.name));
     Interface& interface = result.interfaces.emplace_back();
     interface.name = ifb.name;
     interface.mac = net::to_string(ifb.mac);
+  }
+  if (bandwidth.ingress) {
+    TRY_CONTEXT(host.order({net::replace_token_bucket(pod.index, bandwidth.ingress.bucket())}),
+                cat("limit ", pod.name));
   }
   return result;
 }

@@ -304,6 +304,7 @@ std::vector<NetlinkMessage> create_link(const NewLink& link) {
   if (link.mac) message.value(IFLA_ADDRESS, *link.mac);
   if (link.mtu != 0) message.value(IFLA_MTU, link.mtu);
   if (link.link != 0) message.value(IFLA_LINK, link.link);
+  if (link.tx_queue_len != 0) message.value(IFLA_TXQLEN, link.tx_queue_len);
   if (link.netns_fd >= 0) message.value(IFLA_NET_NS_FD, std::uint32_t(link.netns_fd));
   message.nest(IFLA_LINKINFO | NLA_F_NESTED, [&](NetlinkMessage& info) {
     info.text(IFLA_INFO_KIND, link.kind);

@@ -118,13 +118,11 @@ Result<net::LinkInfo> make_ifb(net::Rtnl& host, const Attachment& attachment, co
 // The kernel waits for a grace period of RCU when it changes the qdisc of a link that is up and has one (linux v6.1
 // net/sched/sch_generic.c dev_deactivate_many). So the ifb gets its bucket before it comes up.
 Status limit_egress(net::Rtnl& host, const net::LinkInfo& pod, const net::LinkInfo& ifb, const Limit& limit) {
-  net::LinkChange up;
-  up.index = ifb.index;
-  up.up = true;
   // Taken away first: a redirect that an earlier ADD left may lead to an ifb that is gone.
-  auto outcomes = TRY(host.socket().order({net::replace_token_bucket(ifb.index, limit.bucket()), net::change_link(up),
-                                           net::add_ingress(pod.index), net::delete_ingress_redirect(pod.index),
-                                           net::add_ingress_redirect(pod.index, ifb.index)}));
+  auto outcomes = TRY(
+      host.socket().order({net::replace_token_bucket(ifb.index, limit.bucket()),
+                           net::change_link({.index = ifb.index, .up = true}), net::add_ingress(pod.index),
+                           net::delete_ingress_redirect(pod.index), net::add_ingress_redirect(pod.index, ifb.index)}));
   TRY(std::move(outcomes[0]));
   TRY(std::move(outcomes[1]));
   if (!outcomes[2] && outcomes[2].error().errno_value() != EEXIST) return std::move(outcomes[2]);

@@ -155,13 +155,10 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
   }
 
   // Already now: what the kernel does behind our back about a link that comes up, and about IPv6 on it, takes the lock
-  // that the rest needs, and is done while an address is looked for.
-  // The container's end first: a link that is up without a carrier is work as well.
+  // that the rest needs, and is done while an address is looked for. The container's end first: a link that is up
+  // without a carrier is work as well.
   if (!config.disable_container_interface) TRY(bring_up(inside));
-  net::LinkChange up;
-  up.name = host_name;
-  up.up = true;
-  TRY_CONTEXT(host.order({net::change_link(up)}), cat("bring up ", host_name));
+  TRY_CONTEXT(host.order({net::change_link({.up = true, .name = host_name})}), cat("bring up ", host_name));
 
   NetResult result;
   if (has_ipam(call)) result = TRY(addresses_of(call, world, kContainerInterface));
@@ -172,8 +169,6 @@ Result<Wired> wire_bridge(const Call& call, const World& world, Place place) {
         TRY(container_link(inside.link.index, result, Subnet::OnLink, {config.detect_duplicates}));
     TRY(configure(inside, link));
     if (config.is_gateway) TRY(serve_as_gateway(host, bridge, config, plan, inside.link.mac, result));
-  } else if (!config.disable_container_interface) {
-    TRY(configure(inside, {.index = inside.link.index}));
   }
   const net::LinkInfo host_link =
       TRY(config.disable_container_interface ? host.link(host_name) : wait_until_up(host, host_name));

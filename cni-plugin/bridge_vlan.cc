@@ -44,10 +44,7 @@ Result<net::LinkInfo> ensure_vlan_gateway(net::Rtnl& host, const net::LinkInfo& 
     access.preserve_default_vlan = config.preserve_default_vlan;
     messages = port_vlan_messages(ours->index, net::parse_bridge(bridge.kind_data), access);
   }
-  net::LinkChange up;
-  up.name = name;
-  up.up = true;
-  messages.push_back(net::change_link(up));
+  messages.push_back(net::change_link({.up = true, .name = name}));
   TRY_CONTEXT(host.order(messages), cat("set up ", name));
   return host.link(name);
 }

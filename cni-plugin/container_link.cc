@@ -160,10 +160,8 @@ Interface told(const Inside& inside, const std::string& sandbox) {
 }
 
 Status bring_up(Inside& inside) {
-  net::LinkChange up;
-  up.index = inside.link.index;
-  up.up = true;
-  TRY_CONTEXT(inside.rtnl.order({net::change_link(up)}), cat("bring up ", inside.link.name));
+  TRY_CONTEXT(inside.rtnl.order({net::change_link({.index = inside.link.index, .up = true})}),
+              cat("bring up ", inside.link.name));
   return {};
 }
 

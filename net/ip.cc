@@ -16,18 +16,9 @@ constexpr std::size_t kV4Offset = 12;
 
 Error not_an_ip(std::string_view text) { return Error(base::cat("\"", text, "\" is not an IPv4 or IPv6 address")); }
 
-void append_number(std::string& out, unsigned value, int base) {
-  std::array<char, 8> digits{};
-  out.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value, base).ptr);
-}
-
 std::string v4_text(const std::array<std::uint8_t, 16>& bytes) {
-  std::string out;
-  for (std::size_t i = kV4Offset; i < bytes.size(); ++i) {
-    if (i != kV4Offset) out.push_back('.');
-    append_number(out, bytes[i], 10);
-  }
-  return out;
+  const std::uint8_t* const at = bytes.data() + kV4Offset;
+  return base::cat(at[0], ".", at[1], ".", at[2], ".", at[3]);
 }
 
 // RFC 5952 section 4: the first of the longest runs of two zero groups or more is "::". inet_ntop of musl shortens a
@@ -52,7 +43,8 @@ std::string v6_text(const std::array<std::uint8_t, 16>& bytes) {
       continue;
     }
     if (!out.empty() && out.back() != ':') out.push_back(':');
-    append_number(out, group(i++), 16);
+    std::array<char, 4> digits{};
+    out.append(digits.data(), std::to_chars(digits.begin(), digits.end(), group(i++), 16).ptr);
   }
   return out;
 }

@@ -14,8 +14,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::size_t kEventBytes = 32768;  // of one datagram
-
 // Every event of one datagram; whether one of them is wanted.
 bool any_wanted(std::string_view datagram, const std::function<bool(const LinkEvent&)>& wanted) {
   while (datagram.size() >= sizeof(nlmsghdr)) {
@@ -49,7 +47,7 @@ Result<LinkEvents> LinkEvents::open() {
 
 Result<bool> LinkEvents::await(milliseconds limit, const std::function<bool(const LinkEvent&)>& wanted) {
   const auto deadline = steady_clock::now() + limit;
-  std::string buffer(kEventBytes, '\0');
+  NetlinkSocket::Datagram buffer;
   for (;;) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
     pollfd ready{.fd = socket_.fd(), .events = POLLIN, .revents = 0};

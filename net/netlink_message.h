@@ -83,11 +83,11 @@ class NetlinkSocket {
 
   int fd() const { return fd_.get(); }
 
- private:
-  // What a dump sends at once is no more (linux v6.1 net/netlink/af_netlink.c netlink_dump). On the stack, and not
-  // cleared: most answers take one of its pages.
+  // What a dump sends at once is no more (linux v6.1 net/netlink/af_netlink.c netlink_dump). To be had on the stack,
+  // and not cleared: most answers take one of its pages.
   using Datagram = std::array<char, 32768>;
 
+ private:
   explicit NetlinkSocket(base::Fd fd) : fd_(std::move(fd)) {}
   Result<std::string_view> receive(Datagram& buffer);
 

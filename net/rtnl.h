@@ -97,7 +97,7 @@ struct NewLink {
   std::string alias{};  // only of one born in the socket's own namespace
   std::optional<Mac> mac{};
   std::uint32_t mtu = 0;
-  std::uint32_t link = 0;  // IFLA_LINK: the parent of a macvlan or ipvlan
+  std::uint32_t link = 0;          // IFLA_LINK: the parent of a macvlan or ipvlan
   std::uint32_t tx_queue_len = 0;  // 0: the kernel's
   bool up = false;
   int netns_fd = -1;  // where it is born; -1: the socket's own
